@@ -1,0 +1,1 @@
+"""What the producer and the consumer share, and nothing else."""

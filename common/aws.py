@@ -1,0 +1,151 @@
+"""Clients, and which of their failures are worth another try."""
+
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import boto3
+import tenacity
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError as AwsConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+    NoRegionError,
+)
+
+from common.errors import UserError
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+_RETRYABLE_CODES = frozenset(
+    {
+        "InternalError",
+        "InternalFailure",
+        "InternalServerError",
+        "KMSThrottlingException",
+        "LimitExceededException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "ServiceUnavailable",
+        "SlowDown",
+        "Throttled",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TransactionConflictException",
+        "TooManyRequestsException",
+    }
+)
+_LONGEST_WAIT_SECONDS = 20
+
+
+class UnfinishedError(Exception):
+    """AWS did a part of a batch and left the rest for another try."""
+
+
+def client(service: str, *, connections: int = 10) -> Any:  # noqa: ANN401  (boto3 makes clients' types at run time; callers annotate)
+    """Make a boto3 client that tries each call once: `persist` is what tries again.
+
+    The endpoint, region and credentials come from the standard places (``AWS_ENDPOINT_URL``, ``AWS_REGION``,
+    profiles, task roles).
+
+    Raises
+    ------
+    UserError
+        No region is set.
+
+    """
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": 1},
+        connect_timeout=5,
+        read_timeout=15,
+        max_pool_connections=connections,
+        parameter_validation=False,  # our requests are built by code that tests cover
+        tcp_keepalive=True,
+    )
+    try:
+        return boto3.client(service, config=config)  # type: ignore[call-overload]
+    except NoRegionError:
+        raise UserError(
+            "no AWS region is set: set AWS_REGION, for instance AWS_REGION=eu-central-1"
+        ) from None
+
+
+def is_retryable(error: BaseException) -> bool:
+    """Tell whether the same call may succeed later: throttling, server errors, time-outs, lost connections."""
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return (
+            status >= 500 or status == 429 or error.response.get("Error", {}).get("Code") in _RETRYABLE_CODES
+        )
+    return isinstance(error, UnfinishedError | HTTPClientError | AwsConnectionError)
+
+
+def persist(call: Callable[[], Result], *, give_up: Callable[[], bool] = lambda: False) -> Result:
+    """Make ``call`` until it succeeds, with capped and jittered exponential waits: back-pressure instead of loss.
+
+    Raises
+    ------
+    UserError
+        AWS refused for a reason that waiting does not mend; the message says what to fix.
+    Exception
+        The last failure, when ``give_up`` became true.
+
+    """
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(is_retryable),
+        wait=tenacity.wait_random_exponential(multiplier=0.05, max=_LONGEST_WAIT_SECONDS),
+        stop=lambda _: give_up(),
+        before_sleep=_log_retry,
+        reraise=True,
+    )
+    try:
+        return retrying(call)
+    except (ClientError, BotoCoreError) as error:
+        if is_retryable(error):
+            raise
+        raise explain(error) from error
+
+
+def _log_retry(state: tenacity.RetryCallState) -> None:
+    if state.attempt_number < 3:
+        return  # the first failures are everyday life
+    error = state.outcome.exception() if state.outcome else None
+    log.warning("aws_retry", extra={"attempt": state.attempt_number, "error": str(error)})
+
+
+def explain(error: ClientError | BotoCoreError) -> UserError:
+    """Say in one line what AWS refused and what to do about it."""
+    if isinstance(error, NoCredentialsError):
+        return UserError(
+            "no AWS credentials were found: set AWS_PROFILE, or run `aws sso login`, or give the task a role"
+        )
+    if not isinstance(error, ClientError):
+        return UserError(f"AWS could not be called: {_one_line(error)}")
+    code = error.response.get("Error", {}).get("Code", "")
+    call = error.operation_name
+    advice = {
+        "AccessDenied": "grant this action to the role in use",
+        "AccessDeniedException": "grant this action to the role in use",
+        "AuthorizationError": "grant this action to the role in use",
+        "ExpiredToken": "the credentials have expired: log in again",
+        "ExpiredTokenException": "the credentials have expired: log in again",
+        "NoSuchBucket": "create the bucket (infra/stack.yaml) or correct ARCHIVE_BUCKET",
+        "NotFound": "create the topic (infra/stack.yaml) or correct ALERT_TOPIC_ARN",
+        "ResourceNotFoundException": "create it (infra/stack.yaml) or correct the name and the region",
+        "UnrecognizedClientException": "the credentials are not valid here: check them and the region",
+    }.get(code, "see the message")
+    return UserError(
+        f"AWS refused {call} ({code}): {_one_line(error.response['Error'].get('Message', ''))} - {advice}"
+    )
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())

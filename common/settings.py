@@ -1,0 +1,56 @@
+"""How settings are read: one class is both the flags and the environment variables."""
+
+import sys
+from typing import TypeVar
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict, SettingsError as PydanticSettingsError
+
+from common.errors import SettingsError
+
+
+class CommandSettings(BaseSettings):
+    """The base of every command's settings: ``stream_name`` is ``--stream-name`` and ``STREAM_NAME``; a flag wins."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+        cli_enforce_required=False,
+        env_ignore_empty=True,
+    )
+
+
+Settings = TypeVar("Settings", bound=CommandSettings)
+
+
+def read_settings(kind: type[Settings], arguments: list[str], command: str) -> Settings:
+    """Read settings from flags and environment.
+
+    Raises
+    ------
+    SettingsError
+        A value is missing or wrong: one line names each.
+
+    """
+    program, sys.argv[0] = sys.argv[0], f"tickertape {command}"  # argparse shows it in --help
+    try:
+        return CliApp.run(kind, cli_args=arguments)
+    except ValidationError as error:
+        problems = (
+            _describe(problem["loc"], problem["msg"], problem.get("input")) for problem in error.errors()
+        )
+        raise SettingsError("; ".join(problems)) from None
+    except PydanticSettingsError as error:
+        raise SettingsError(" ".join(str(error).split())) from None
+    finally:
+        sys.argv[0] = program
+
+
+def _describe(location: tuple[int | str, ...], message: str, value: object) -> str:
+    name = str(location[0]).upper() if location else "settings"
+    reason = message.removeprefix("Value error, ")
+    shown = f" (it is {str(value)[:80]!r})" if location and isinstance(value, str | int | float) else ""
+    return f"{name}: {reason}{shown}"

@@ -1,0 +1,286 @@
+"""The contract: what a tick is, on the wire and in memory.
+
+On the wire a tick is one JSON object in UTF-8 with ordinary decimals. In memory its prices are fixed-point integers
+in units of 10⁻⁹, so that sums, comparisons and restarts are exact.
+"""
+
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Decimal
+from functools import lru_cache
+from re import compile as regex
+
+import msgspec
+
+PRICE_UNITS = 10**9
+"""Units in one unit of currency: a price of 43.58 is the integer 43_580_000_000."""
+
+PRICE_LIMIT = 9_200_000_000
+"""Prices are below this, so that one in units of 10⁻⁹ fits a signed 64-bit integer."""
+
+VOLUME_LIMIT = 2**63
+
+MAX_PAYLOAD_BYTES = 64 * 1024
+"""A larger record is no tick; real ones are a few hundred bytes."""
+
+_SYMBOL = regex(r"[A-Za-z0-9.\-=^/]{1,32}")
+_SOURCE_LENGTH = 64
+_SMALLEST_UNIT = Decimal("1e-9")
+_DOUBLE_ERROR = (
+    2.3e-16  # of a decimal read as a double and multiplied once, relative: a little over 2 x 2**-53
+)
+
+
+class NotATickError(Exception):
+    """The payload is not a tick; the message says why, in words fit for the quarantine."""
+
+
+class Tick(msgspec.Struct, gc=False):
+    """One quote of one symbol.
+
+    ``price``, ``open``, ``high``, ``low`` and ``previous_close`` are integers in units of 10⁻⁹; ``timestamp`` is the
+    event time as ``YYYY-MM-DDTHH:MM:SS.ffffffZ`` (UTC, so it sorts as text); ``volume`` is the session's cumulative
+    volume in whole units.
+    """
+
+    symbol: str
+    timestamp: str
+    price: int
+    open: int | None = None
+    high: int | None = None
+    low: int | None = None
+    previous_close: int | None = None
+    volume: int | None = None
+    source: str | None = None
+
+
+class _WireTick(msgspec.Struct, gc=False):
+    symbol: str
+    price: float
+    timestamp: str | None = None
+    open: float | None = None
+    high: float | None = None
+    low: float | None = None
+    previous_close: float | None = None
+    volume: int | float | None = None
+    source: str | None = None
+
+
+class _ExactWireTick(msgspec.Struct, gc=False):
+    symbol: str
+    price: Decimal
+    timestamp: str | None = None
+    open: Decimal | None = None
+    high: Decimal | None = None
+    low: Decimal | None = None
+    previous_close: Decimal | None = None
+    volume: Decimal | None = None
+    source: str | None = None
+
+
+class _InexactError(Exception):
+    """A double cannot decide how its decimal rounds."""
+
+
+class TickDecoder:
+    """Turns payloads into ticks.
+
+    Parameters
+    ----------
+    max_clock_skew_seconds
+        A tick whose event time is later than its record's arrival by more than this is refused.
+
+    """
+
+    def __init__(self, max_clock_skew_seconds: int) -> None:
+        self._max_clock_skew_ms = max_clock_skew_seconds * 1000
+        self._decode = msgspec.json.Decoder(_WireTick).decode
+        self._decode_exactly = msgspec.json.Decoder(_ExactWireTick).decode
+        self._symbols: dict[str, str] = {}  # as sent -> normalised; only symbols that passed the check
+        self._arrived_ms = -1
+        self._latest_timestamp = ""
+
+    def decode(self, payload: bytes, arrived_ms: int) -> Tick:
+        """Read one payload that arrived at ``arrived_ms`` (epoch milliseconds).
+
+        Raises
+        ------
+        NotATickError
+            The payload breaks the contract. It says which part, and never quotes the payload.
+
+        """
+        try:
+            return self._read(payload, arrived_ms)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:  # ValidationError is a DecodeError
+            raise NotATickError(str(error)) from None
+        except RecursionError:
+            raise NotATickError("nested too deeply") from None
+
+    def _read(self, payload: bytes, arrived_ms: int) -> Tick:
+        if len(payload) > MAX_PAYLOAD_BYTES:
+            raise NotATickError(f"{len(payload)} bytes, more than {MAX_PAYLOAD_BYTES}")
+        if not payload.isascii():
+            payload.decode("utf-8")  # the JSON decoder skips over unknown fields without looking
+        wire = self._decode(payload)
+        symbol = self._symbols.get(wire.symbol) or self._new_symbol(wire.symbol)
+        timestamp = self._event_time(wire.timestamp, arrived_ms)
+        source = wire.source
+        if source is not None and len(source) > _SOURCE_LENGTH:
+            raise NotATickError(f"source is longer than {_SOURCE_LENGTH} characters")
+        try:
+            numbers = _numbers(wire)
+        except _InexactError:
+            numbers = _exact_numbers(self._decode_exactly(payload))
+        return Tick(symbol, timestamp, *numbers, source)
+
+    def _new_symbol(self, sent: str) -> str:
+        symbol = normalise_symbol(sent)
+        self._symbols[sent] = symbol
+        return symbol
+
+    def _event_time(self, sent: str | None, arrived_ms: int) -> str:
+        if arrived_ms != self._arrived_ms:
+            self._arrived_ms = arrived_ms
+            self._latest_timestamp = timestamp_of(arrived_ms + self._max_clock_skew_ms)
+        if sent is None:
+            return timestamp_of(arrived_ms)
+        timestamp = normalise_timestamp(sent)
+        if timestamp > self._latest_timestamp:
+            raise NotATickError(
+                f"timestamp is more than {self._max_clock_skew_ms // 1000} s after the record's arrival"
+            )
+        return timestamp
+
+
+def encode(tick: Tick) -> bytes:
+    """Write ``tick`` as the wire's JSON, absent fields left out; ``change`` and ``change_percent`` are the consumer's to compute."""
+    fields = [
+        f'"{name}":{decimal_text(value)}'
+        for name, value in (
+            ("price", tick.price),
+            ("open", tick.open),
+            ("high", tick.high),
+            ("low", tick.low),
+            ("previous_close", tick.previous_close),
+        )
+        if value is not None
+    ]
+    if tick.volume is not None:
+        fields.append(f'"volume":{tick.volume}')
+    if tick.source is not None:
+        fields.append(f'"source":{msgspec.json.encode(tick.source).decode()}')
+    return f'{{"symbol":"{tick.symbol}","timestamp":"{tick.timestamp}",{",".join(fields)}}}'.encode()
+
+
+def normalise_symbol(sent: str) -> str:
+    """Check a symbol and fold it to upper case.
+
+    Raises
+    ------
+    NotATickError
+        It is not 1-32 characters of ``A-Z 0-9 . - = ^ /``.
+
+    """
+    if _SYMBOL.fullmatch(sent) is None:
+        raise NotATickError("symbol is not 1 to 32 characters of A-Z 0-9 . - = ^ /")
+    return sent.upper()
+
+
+def normalise_timestamp(sent: str) -> str:
+    """Read any ISO 8601 form (no offset means UTC) and write it as ``YYYY-MM-DDTHH:MM:SS.ffffffZ``.
+
+    Raises
+    ------
+    NotATickError
+        It is no ISO 8601 date or time.
+
+    """
+    try:
+        moment = datetime.fromisoformat(sent)
+        if len(sent) == 27 and sent[4] == "-" and sent[10] == "T" and sent[19] == "." and sent[26] == "Z":
+            return sent  # already normal: the common case on the hot path
+        return _timestamp(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
+        raise NotATickError("timestamp is not ISO 8601") from None
+
+
+@lru_cache(maxsize=1024)
+def timestamp_of(epoch_ms: int) -> str:
+    """Write epoch milliseconds as ``YYYY-MM-DDTHH:MM:SS.ffffffZ``."""
+    return _timestamp(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=epoch_ms))
+
+
+def _timestamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
+
+
+def fixed(number: Decimal) -> int:
+    """Round a decimal half to even to units of 10⁻⁹.
+
+    Raises
+    ------
+    NotATickError
+        It is not finite, or not between 0 (exclusive after rounding) and 9.2·10⁹.
+
+    """
+    if not 0 < number < PRICE_LIMIT:  # also refuses NaN and infinities
+        raise NotATickError(f"a price is not above 0 and below {PRICE_LIMIT}")
+    units = int(number.quantize(_SMALLEST_UNIT, ROUND_HALF_EVEN).scaleb(9))
+    if units == 0:
+        raise NotATickError("a price is below 10⁻⁹")
+    return units
+
+
+@lru_cache(maxsize=16384)
+def decimal_text(units: int, places: int = 9) -> str:
+    """Write ``units`` of 10^-places as a plain decimal without trailing zeros: ``decimal_text(43_580_000_000)`` is ``43.58``."""
+    sign = "-" if units < 0 else ""
+    whole, rest = divmod(abs(units), 10**places)
+    if rest == 0:
+        return f"{sign}{whole}"
+    return f"{sign}{whole}.{rest:0{places}d}".rstrip("0")
+
+
+_Numbers = tuple[int, int | None, int | None, int | None, int | None, int | None]
+
+
+def _numbers(wire: _WireTick) -> _Numbers:
+    return (
+        _units(wire.price),
+        # `0` is how feeds write "not known" for these
+        _units(wire.open) if wire.open else None,
+        _units(wire.high) if wire.high else None,
+        _units(wire.low) if wire.low else None,
+        _units(wire.previous_close) if wire.previous_close else None,
+        _volume(wire.volume),
+    )
+
+
+def _exact_numbers(wire: _ExactWireTick) -> _Numbers:
+    return (
+        fixed(wire.price),
+        fixed(wire.open) if wire.open else None,
+        fixed(wire.high) if wire.high else None,
+        fixed(wire.low) if wire.low else None,
+        fixed(wire.previous_close) if wire.previous_close else None,
+        _volume(wire.volume),
+    )
+
+
+@lru_cache(maxsize=16384)
+def _units(value: float) -> int:
+    """Round a double as `fixed` rounds the decimal it was read from, where the double can tell; most can."""
+    if not 0 < value < PRICE_LIMIT:
+        raise NotATickError(f"a price is not above 0 and below {PRICE_LIMIT}")
+    scaled = value * PRICE_UNITS
+    units = round(scaled)
+    if abs(scaled - units) + scaled * _DOUBLE_ERROR >= 0.5 or units == 0:
+        raise _InexactError
+    return units
+
+
+def _volume(value: float | Decimal | None) -> int | None:
+    if value is None:
+        return None
+    if not 0 <= value < VOLUME_LIMIT:
+        raise NotATickError("volume is not between 0 and 2⁶³")
+    return round(value)  # half to even

@@ -1,0 +1,32 @@
+"""The console command ``tickertape``: it hands over to the part that was asked for, and imports nothing else."""
+
+import sys
+from importlib import import_module
+
+_COMMANDS = {
+    "produce": ("producer.__main__", "publish quotes to the stream"),
+    "consume": ("consumer.daemon", "process the stream's shards until stopped"),
+    "local": ("infra.local.__main__", "run the whole pipeline on this machine, on an embedded AWS"),
+}
+
+
+def main() -> None:
+    """Run one of the commands; each has ``main(arguments)`` and its own ``--help``."""
+    name, arguments = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("--help", [])
+    if name in {"-h", "--help"}:
+        print(_usage())  # noqa: T201  (help belongs on stdout)
+        sys.exit(0)
+    if name not in _COMMANDS:
+        sys.stderr.write(f"tickertape: there is no command '{name}'\n{_usage()}\n")
+        sys.exit(2)
+    module, _ = _COMMANDS[name]
+    sys.exit(import_module(module).main(arguments))
+
+
+def _usage() -> str:
+    lines = [f"  {name:8} {purpose}" for name, (_, purpose) in _COMMANDS.items()]
+    return "\n".join(["usage: tickertape COMMAND [--help] [flags]", "", *lines])
+
+
+if __name__ == "__main__":
+    main()
