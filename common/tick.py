@@ -18,11 +18,15 @@ PRICE_LIMIT = 9_200_000_000
 """Prices are below this, so that one in units of 10⁻⁹ fits a signed 64-bit integer."""
 
 VOLUME_LIMIT = 2**63
+_NOT_A_VOLUME = "volume is not between 0 and 2⁶³"
 
 MAX_PAYLOAD_BYTES = 64 * 1024
 """A larger record is no tick; real ones are a few hundred bytes."""
 
 _SYMBOL = regex(r"[A-Za-z0-9.\-=^/]{1,32}")
+_FRACTION_OF_HOUR_OR_MINUTE = regex(r"[^\d:+-]\d\d(:?\d\d)?[.,]")
+_NOT_A_TIMESTAMP = "timestamp is not ISO 8601"
+_NOT_A_PRICE = f"a price is not above 0 and below {PRICE_LIMIT}"
 _SOURCE_LENGTH = 64
 _SMALLEST_UNIT = Decimal("1e-9")
 _DOUBLE_ERROR = (
@@ -196,11 +200,22 @@ def normalise_timestamp(sent: str) -> str:
     """
     try:
         moment = datetime.fromisoformat(sent)
-        if len(sent) == 27 and sent[4] == "-" and sent[10] == "T" and sent[19] == "." and sent[26] == "Z":
-            return sent  # already normal: the common case on the hot path
+    except ValueError:
+        raise NotATickError(_NOT_A_TIMESTAMP) from None
+    if (
+        len(sent) == 27
+        and sent[7] == "-"  # the 8 of a week date, 2023-W28-1, is here
+        and sent[10] == "T"
+        and sent[19] == "."
+        and sent[26] == "Z"
+    ):
+        return sent  # already normal: the common case on the hot path
+    if _FRACTION_OF_HOUR_OR_MINUTE.search(sent):  # fromisoformat takes 10.5 h for 10 h and half a second
+        raise NotATickError(_NOT_A_TIMESTAMP)
+    try:
         return _timestamp(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
-    except (ValueError, OverflowError):
-        raise NotATickError("timestamp is not ISO 8601") from None
+    except OverflowError:
+        raise NotATickError(_NOT_A_TIMESTAMP) from None
 
 
 @lru_cache(maxsize=1024)
@@ -223,10 +238,12 @@ def fixed(number: Decimal) -> int:
 
     """
     if not 0 < number < PRICE_LIMIT:  # also refuses NaN and infinities
-        raise NotATickError(f"a price is not above 0 and below {PRICE_LIMIT}")
+        raise NotATickError(_NOT_A_PRICE)
     units = int(number.quantize(_SMALLEST_UNIT, ROUND_HALF_EVEN).scaleb(9))
     if units == 0:
         raise NotATickError("a price is below 10⁻⁹")
+    if units == PRICE_LIMIT * PRICE_UNITS:
+        raise NotATickError(_NOT_A_PRICE)
     return units
 
 
@@ -269,8 +286,8 @@ def _exact_numbers(wire: _ExactWireTick) -> _Numbers:
 @lru_cache(maxsize=16384)
 def _units(value: float) -> int:
     """Round a double as `fixed` rounds the decimal it was read from, where the double can tell; most can."""
-    if not 0 < value < PRICE_LIMIT:
-        raise NotATickError(f"a price is not above 0 and below {PRICE_LIMIT}")
+    if not 0 < value <= PRICE_LIMIT:
+        raise NotATickError(_NOT_A_PRICE)
     scaled = value * PRICE_UNITS
     units = round(scaled)
     if abs(scaled - units) + scaled * _DOUBLE_ERROR >= 0.5 or units == 0:
@@ -281,6 +298,11 @@ def _units(value: float) -> int:
 def _volume(value: float | Decimal | None) -> int | None:
     if value is None:
         return None
-    if not 0 <= value < VOLUME_LIMIT:
-        raise NotATickError("volume is not between 0 and 2⁶³")
-    return round(value)  # half to even
+    if not 0 <= value <= VOLUME_LIMIT:
+        raise NotATickError(_NOT_A_VOLUME)
+    units = round(value)  # half to even
+    if isinstance(value, float) and abs(value - units) + value * _DOUBLE_ERROR >= 0.5:
+        raise _InexactError
+    if units >= VOLUME_LIMIT:
+        raise NotATickError(_NOT_A_VOLUME)
+    return units

@@ -1,0 +1,297 @@
+"""Compares what a run left behind, exported to a directory, with what the oracle expects: everything, exactly.
+
+The directory holds ``ticks.jsonl`` and ``alerts.jsonl`` (the tables' rows), ``messages.jsonl`` (what the topic
+delivered), ``quarantine.jsonl`` and ``s3/`` (every object under its key).
+"""
+
+import base64
+import gzip
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from tests.oracle import Expected, Row, read_tick
+
+_SHOWN = 5
+_LATEST_ARRIVAL = 4_102_444_800_000
+_BOOKKEEPING = {"shard_id", "sequence_number", "sub_sequence_number", "arrived_at", "expires_at", "sides"}
+"""Attributes of a row that say how it came, not what it means; the oracle does not know them."""
+
+_ALERT_FIELDS = (
+    "symbol",
+    "alert_id",
+    "timestamp",
+    "rule",
+    "direction",
+    "severity",
+    "price",
+    "value",
+    "threshold",
+)
+_SETS = ("anomalies", "suppressed")
+_KEYS = {
+    "raw-data": re.compile(r"raw-data/dt=\d{4}-\d\d-\d\d/hour=\d\d/[^/]+\.json\.gz"),
+    "ticks": re.compile(r"ticks/dt=\d{4}-\d\d-\d\d/hour=\d\d/[^/]+\.parquet"),
+    "quarantine": re.compile(r"quarantine/dt=\d{4}-\d\d-\d\d/[^/]+\.json\.gz"),
+}
+
+
+def compare(export: Path, expected: Expected, *, same_bytes: bool = True, retention_days: int = 30) -> None:
+    """Fail with the first differences between the export and what was expected.
+
+    Parameters
+    ----------
+    export
+        The directory.
+    expected
+        The oracle's word.
+    same_bytes
+        Whether the archive must hold the very payloads the oracle was given. False where the product wrote the
+        payloads itself from a file: then each must say the same as the oracle's.
+    retention_days
+        After how many days rows expire.
+
+    """
+    found = differences(export, expected, same_bytes=same_bytes, retention_days=retention_days)
+    assert not found, "the export differs from the oracle:\n" + "\n".join(found)
+
+
+def differences(export: Path, expected: Expected, *, same_bytes: bool, retention_days: int = 30) -> list[str]:
+    """List differences in words, the first few of each kind."""
+    rows = _lines(export / "ticks.jsonl")
+    alerts = _lines(export / "alerts.jsonl")
+    objects = _objects(export / "s3")
+    return [
+        *_ticks(rows, expected),
+        *_bookkeeping(rows, retention_days),
+        *_alerts(alerts, expected),
+        *_messages(_lines(export / "messages.jsonl"), alerts),
+        *_parquet(objects["ticks"], rows),
+        *_raw_data(objects["raw-data"], expected, same_bytes=same_bytes),
+        *_quarantine(
+            objects["quarantine"], _lines(export / "quarantine.jsonl"), expected, same_bytes=same_bytes
+        ),
+    ]
+
+
+def _ticks(rows: list[Row], expected: Expected) -> list[str]:
+    found = {
+        (row["symbol"], row["timestamp"]): {
+            name: value for name, value in _comparable(row).items() if name not in _BOOKKEEPING
+        }
+        for row in rows
+    }
+    double = len(rows) - len(found)
+    return [
+        *([f"ticks.jsonl: {double} rows share a key with another"] if double else []),
+        *_different("ticks.jsonl", found, expected.ticks),
+    ]
+
+
+def _bookkeeping(rows: list[Row], retention_days: int) -> list[str]:
+    problems = []
+    for row in rows:
+        missing = _BOOKKEEPING - row.keys() - ({"sides"} if row.get("late") else set())
+        if missing:
+            problems.append(f"ticks.jsonl: {_name(row)} lacks {', '.join(sorted(missing))}")
+            continue
+        arrived = datetime.fromisoformat(row["arrived_at"])
+        expires = datetime.fromtimestamp(int(row["expires_at"]), UTC)
+        if abs(expires - arrived - timedelta(days=retention_days)) > timedelta(seconds=1):
+            problems.append(f"ticks.jsonl: {_name(row)} arrived {arrived} and expires {expires}")
+    return problems[:_SHOWN]
+
+
+def _alerts(alerts: list[Row], expected: Expected) -> list[str]:
+    found = {
+        (row["symbol"], row["alert_id"]): {name: row.get(name) for name in _ALERT_FIELDS} for row in alerts
+    }
+    double = len(alerts) - len(found)
+    unsent = [_name(row) for row in alerts if row.get("status") != "sent" or not row.get("published_at")]
+    speechless = [
+        _name(row) for row in alerts if not row.get("message") or row["symbol"] not in row["message"]
+    ]
+    eternal = [_name(row) for row in alerts if not isinstance(row.get("expires_at"), Decimal)]
+    return [
+        *([f"alerts.jsonl: {double} rows share a key with another"] if double else []),
+        *_first("alerts.jsonl: not marked as sent", unsent),
+        *_first("alerts.jsonl: no message that names the symbol", speechless),
+        *_first("alerts.jsonl: no expires_at", eternal),
+        *_different("alerts.jsonl", found, expected.alerts),
+    ]
+
+
+def _messages(messages: list[Row], alerts: list[Row]) -> list[str]:
+    names = (*_ALERT_FIELDS, "message")
+    by_key = {(row["symbol"], row["alert_id"]): {name: row.get(name) for name in names} for row in messages}
+    in_table = {(row["symbol"], row["alert_id"]): {name: row.get(name) for name in names} for row in alerts}
+    times = Counter((row["symbol"], row["alert_id"]) for row in messages)
+    repeated = [f"{key} {count} times" for key, count in times.items() if count > 1]
+    return [
+        *_first("messages.jsonl: delivered more than once", repeated),
+        *_different("messages.jsonl (against alerts.jsonl)", by_key, in_table),
+    ]
+
+
+def _parquet(objects: Mapping[str, bytes], rows: list[Row]) -> list[str]:
+    from io import BytesIO
+
+    stored: list[Row] = []
+    problems: list[str] = []
+    for key, content in objects.items():
+        table = pq.read_table(BytesIO(content))
+        if not table.num_rows:
+            problems.append(f"s3/{key}: has no rows")
+        stored += [_comparable(row) for row in table.to_pylist()]
+    columns = {name for row in stored for name in row}
+    hidden = {"sides", "expires_at"} - columns  # the archive does not need them
+    in_table = {
+        (row["symbol"], row["timestamp"]): {
+            name: value for name, value in _comparable(row).items() if name not in hidden
+        }
+        for row in rows
+    }
+    times = Counter((row["symbol"], row["timestamp"]) for row in stored)
+    repeated = [f"{key} {count} times" for key, count in times.items() if count > 1]
+    by_key = {(row["symbol"], row["timestamp"]): row for row in stored}
+    return [
+        *problems[:_SHOWN],
+        *_first("s3/ticks: rows in more than one place", repeated),
+        *_different("s3/ticks (against ticks.jsonl)", by_key, in_table),
+    ]
+
+
+def _raw_data(objects: Mapping[str, bytes], expected: Expected, *, same_bytes: bool) -> list[str]:
+    lines = [line for content in objects.values() for line in gzip.decompress(content).splitlines()]
+    read = _one_line if same_bytes else _meaning
+    return _counted("s3/raw-data", map(read, lines), map(read, expected.archived))
+
+
+def _quarantine(
+    objects: Mapping[str, bytes], exported: list[Row], expected: Expected, *, same_bytes: bool
+) -> list[str]:
+    rows = [
+        json.loads(line) for content in objects.values() for line in gzip.decompress(content).splitlines()
+    ]
+    names = (
+        "reason",
+        "shard_id",
+        "sequence_number",
+        "sub_sequence_number",
+        "partition_key",
+        "arrived_at",
+        "data",
+    )
+    incomplete = [str(row)[:200] for row in rows if not row.get("reason") or set(names) - row.keys()]
+    payloads = [base64.b64decode(row["data"], validate=True) for row in rows]
+    read: Callable[[bytes], Hashable] = _itself if same_bytes else _fields
+    same = Counter(map(_frozen, rows)) == Counter(map(_frozen, exported))
+    return [
+        *_first("s3/quarantine: lines without their reason or origin", incomplete),
+        *_counted("s3/quarantine", map(read, payloads), map(read, expected.quarantined)),
+        *(
+            []
+            if same
+            else [f"quarantine.jsonl: its {len(exported)} lines are not the {len(rows)} of s3/quarantine"]
+        ),
+    ]
+
+
+def _lines(path: Path) -> list[Row]:
+    with path.open(encoding="utf-8") as file:
+        return [json.loads(line, parse_float=Decimal, parse_int=Decimal) for line in file]
+
+
+def _objects(root: Path) -> dict[str, dict[str, bytes]]:
+    found: dict[str, dict[str, bytes]] = {kind: {} for kind in _KEYS}
+    for path in sorted(root.rglob("*")):
+        if path.is_file():
+            key = path.relative_to(root).as_posix()
+            kind = key.partition("/")[0]
+            assert kind in _KEYS, f"s3/{key} is neither raw data nor ticks nor quarantine"
+            assert _KEYS[kind].fullmatch(key), f"s3/{key} is not named as agreed"
+            found[kind][key] = path.read_bytes()
+    return found
+
+
+def _comparable(row: Row) -> Row:
+    """Bring a row of any store into the oracle's form: absent is not there, sets are sorted, numbers are decimals."""
+    result: Row = {}
+    for name, value in row.items():
+        if value is None or (name in _SETS and not value) or (name == "late" and value is False):
+            continue
+        if name in _SETS:
+            result[name] = sorted(value)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            result[name] = Decimal(str(value))
+        elif isinstance(value, datetime):
+            result[name] = value.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
+        else:
+            result[name] = value
+    return result
+
+
+def _one_line(payload: bytes) -> bytes:
+    """A line break between two tokens of JSON becomes a space in the archive, whose lines are records."""
+    return payload.replace(b"\r", b" ").replace(b"\n", b" ").strip()
+
+
+def _meaning(payload: bytes) -> Hashable:
+    return read_tick(payload, _LATEST_ARRIVAL)
+
+
+def _fields(payload: bytes) -> Hashable:
+    return _frozen(json.loads(payload, parse_float=Decimal, parse_int=Decimal))
+
+
+def _itself(payload: bytes) -> Hashable:
+    return payload
+
+
+def _frozen(fields: Row) -> Hashable:
+    return frozenset(_comparable(fields).items())
+
+
+def _counted(where: str, found: Iterable[Hashable], expected: Iterable[Hashable]) -> list[str]:
+    have, want = Counter(found), Counter(expected)
+    missing = [f"{item!r:.300} x{count}" for item, count in (want - have).items()]
+    surplus = [f"{item!r:.300} x{count}" for item, count in (have - want).items()]
+    return [*_first(f"{where}: missing", missing), *_first(f"{where}: too many", surplus)]
+
+
+def _different(where: str, found: Mapping[Any, Row], expected: Mapping[Any, Row]) -> list[str]:
+    changed = [
+        f"{key}: {', '.join(_changes(found[key], expected[key]))}"
+        for key in sorted(found.keys() & expected.keys())
+        if found[key] != expected[key]
+    ]
+    return [
+        *_first(f"{where}: missing", [str(key) for key in sorted(expected.keys() - found.keys())]),
+        *_first(f"{where}: not expected", [str(key) for key in sorted(found.keys() - expected.keys())]),
+        *_first(f"{where}: different", changed),
+    ]
+
+
+def _changes(found: Row, expected: Row) -> Iterable[str]:
+    for name in sorted(found.keys() | expected.keys()):
+        have, want = found.get(name, "absent"), expected.get(name, "absent")
+        if have != want:
+            yield f"{name} is {have}, expected {want}"
+
+
+def _first(what: str, items: list[str]) -> list[str]:
+    if not items:
+        return []
+    more = f" ... and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return [f"{what} ({len(items)}): " + "; ".join(items[:_SHOWN]) + more]
+
+
+def _name(row: Row) -> str:
+    return f"{row.get('symbol')} {row.get('alert_id') or row.get('timestamp')}"
