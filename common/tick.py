@@ -29,9 +29,7 @@ _NOT_A_TIMESTAMP = "timestamp is not ISO 8601"
 _NOT_A_PRICE = f"a price is not above 0 and below {PRICE_LIMIT}"
 _SOURCE_LENGTH = 64
 _SMALLEST_UNIT = Decimal("1e-9")
-_DOUBLE_ERROR = (
-    2.3e-16  # of a decimal read as a double and multiplied once, relative: a little over 2 x 2**-53
-)
+_DOUBLE_ERROR = 2.3e-16  # of a decimal read as a double and multiplied once, relative: a little over 2 x 2**-53
 
 
 class NotATickError(Exception):
@@ -237,7 +235,7 @@ def fixed(number: Decimal) -> int:
         It is not finite, or not between 0 (exclusive after rounding) and 9.2·10⁹.
 
     """
-    if not 0 < number < PRICE_LIMIT:  # also refuses NaN and infinities
+    if not number.is_finite() or not 0 < number < PRICE_LIMIT:
         raise NotATickError(_NOT_A_PRICE)
     units = int(number.quantize(_SMALLEST_UNIT, ROUND_HALF_EVEN).scaleb(9))
     if units == 0:

@@ -1,7 +1,7 @@
-"""Compares what a run left behind, exported to a directory, with what the oracle expects: everything, exactly.
+"""Compares what a run left behind, exported to a directory, with what the oracle expects: all, exactly.
 
-The directory holds ``ticks.jsonl`` and ``alerts.jsonl`` (the tables' rows), ``messages.jsonl`` (what the topic
-delivered), ``quarantine.jsonl`` and ``s3/`` (every object under its key).
+The directory holds ``ticks.jsonl`` and ``alerts.jsonl`` (the tables' rows), ``messages.jsonl`` (what the
+topic delivered), ``quarantine.jsonl`` and ``s3/`` (every object under its key).
 """
 
 import base64
@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,15 @@ _ALERT_FIELDS = (
     "value",
     "threshold",
 )
+_QUARANTINE_FIELDS = {
+    "reason",
+    "shard_id",
+    "sequence_number",
+    "sub_sequence_number",
+    "partition_key",
+    "arrived_at",
+    "data",
+}
 _SETS = ("anomalies", "suppressed")
 _KEYS = {
     "raw-data": re.compile(r"raw-data/dt=\d{4}-\d\d-\d\d/hour=\d\d/[^/]+\.json\.gz"),
@@ -53,8 +63,8 @@ def compare(export: Path, expected: Expected, *, same_bytes: bool = True, retent
     expected
         The oracle's word.
     same_bytes
-        Whether the archive must hold the very payloads the oracle was given. False where the product wrote the
-        payloads itself from a file: then each must say the same as the oracle's.
+        Whether the archive must hold the very payloads the oracle was given. False where the product wrote
+        them itself from a file: then each must say the same as the oracle's.
     retention_days
         After how many days rows expire.
 
@@ -75,9 +85,8 @@ def differences(export: Path, expected: Expected, *, same_bytes: bool, retention
         *_messages(_lines(export / "messages.jsonl"), alerts),
         *_parquet(objects["ticks"], rows),
         *_raw_data(objects["raw-data"], expected, same_bytes=same_bytes),
-        *_quarantine(
-            objects["quarantine"], _lines(export / "quarantine.jsonl"), expected, same_bytes=same_bytes
-        ),
+        *_quarantine(objects["quarantine"], expected, same_bytes=same_bytes),
+        *_exported_quarantine(_lines(export / "quarantine.jsonl"), objects["quarantine"]),
     ]
 
 
@@ -110,14 +119,10 @@ def _bookkeeping(rows: list[Row], retention_days: int) -> list[str]:
 
 
 def _alerts(alerts: list[Row], expected: Expected) -> list[str]:
-    found = {
-        (row["symbol"], row["alert_id"]): {name: row.get(name) for name in _ALERT_FIELDS} for row in alerts
-    }
+    found = _by_alert_id(alerts, _ALERT_FIELDS)
     double = len(alerts) - len(found)
     unsent = [_name(row) for row in alerts if row.get("status") != "sent" or not row.get("published_at")]
-    speechless = [
-        _name(row) for row in alerts if not row.get("message") or row["symbol"] not in row["message"]
-    ]
+    speechless = [_name(row) for row in alerts if row["symbol"] not in row.get("message", "")]
     eternal = [_name(row) for row in alerts if not isinstance(row.get("expires_at"), Decimal)]
     return [
         *([f"alerts.jsonl: {double} rows share a key with another"] if double else []),
@@ -130,19 +135,22 @@ def _alerts(alerts: list[Row], expected: Expected) -> list[str]:
 
 def _messages(messages: list[Row], alerts: list[Row]) -> list[str]:
     names = (*_ALERT_FIELDS, "message")
-    by_key = {(row["symbol"], row["alert_id"]): {name: row.get(name) for name in names} for row in messages}
-    in_table = {(row["symbol"], row["alert_id"]): {name: row.get(name) for name in names} for row in alerts}
+
     times = Counter((row["symbol"], row["alert_id"]) for row in messages)
     repeated = [f"{key} {count} times" for key, count in times.items() if count > 1]
     return [
         *_first("messages.jsonl: delivered more than once", repeated),
-        *_different("messages.jsonl (against alerts.jsonl)", by_key, in_table),
+        *_different(
+            "messages.jsonl (against alerts.jsonl)", _by_alert_id(messages, names), _by_alert_id(alerts, names)
+        ),
     ]
 
 
-def _parquet(objects: Mapping[str, bytes], rows: list[Row]) -> list[str]:
-    from io import BytesIO
+def _by_alert_id(rows: list[Row], names: Iterable[str]) -> dict[Any, Row]:
+    return {(row["symbol"], row["alert_id"]): {name: row.get(name) for name in names} for row in rows}
 
+
+def _parquet(objects: Mapping[str, bytes], rows: list[Row]) -> list[str]:
     stored: list[Row] = []
     problems: list[str] = []
     for key, content in objects.items():
@@ -174,34 +182,25 @@ def _raw_data(objects: Mapping[str, bytes], expected: Expected, *, same_bytes: b
     return _counted("s3/raw-data", map(read, lines), map(read, expected.archived))
 
 
-def _quarantine(
-    objects: Mapping[str, bytes], exported: list[Row], expected: Expected, *, same_bytes: bool
-) -> list[str]:
-    rows = [
-        json.loads(line) for content in objects.values() for line in gzip.decompress(content).splitlines()
-    ]
-    names = (
-        "reason",
-        "shard_id",
-        "sequence_number",
-        "sub_sequence_number",
-        "partition_key",
-        "arrived_at",
-        "data",
-    )
-    incomplete = [str(row)[:200] for row in rows if not row.get("reason") or set(names) - row.keys()]
+def _quarantine(objects: Mapping[str, bytes], expected: Expected, *, same_bytes: bool) -> list[str]:
+    rows = _json_lines(objects)
+    incomplete = [str(row)[:200] for row in rows if not row.get("reason") or _QUARANTINE_FIELDS - row.keys()]
     payloads = [base64.b64decode(row["data"], validate=True) for row in rows]
     read: Callable[[bytes], Hashable] = _itself if same_bytes else _fields
-    same = Counter(map(_frozen, rows)) == Counter(map(_frozen, exported))
     return [
         *_first("s3/quarantine: lines without their reason or origin", incomplete),
         *_counted("s3/quarantine", map(read, payloads), map(read, expected.quarantined)),
-        *(
-            []
-            if same
-            else [f"quarantine.jsonl: its {len(exported)} lines are not the {len(rows)} of s3/quarantine"]
-        ),
     ]
+
+
+def _exported_quarantine(exported: list[Row], objects: Mapping[str, bytes]) -> list[str]:
+    rows = _json_lines(objects)
+    same = Counter(map(_frozen, rows)) == Counter(map(_frozen, exported))
+    return [] if same else [f"quarantine.jsonl: its {len(exported)} lines are not s3/quarantine's {len(rows)}"]
+
+
+def _json_lines(objects: Mapping[str, bytes]) -> list[Row]:
+    return [json.loads(line) for content in objects.values() for line in gzip.decompress(content).splitlines()]
 
 
 def _lines(path: Path) -> list[Row]:
@@ -222,7 +221,7 @@ def _objects(root: Path) -> dict[str, dict[str, bytes]]:
 
 
 def _comparable(row: Row) -> Row:
-    """Bring a row of any store into the oracle's form: absent is not there, sets are sorted, numbers are decimals."""
+    """Bring a row of any store into the oracle's form: absent left out, sets sorted, numbers decimals."""
     result: Row = {}
     for name, value in row.items():
         if value is None or (name in _SETS and not value) or (name == "late" and value is False):
@@ -239,7 +238,7 @@ def _comparable(row: Row) -> Row:
 
 
 def _one_line(payload: bytes) -> bytes:
-    """A line break between two tokens of JSON becomes a space in the archive, whose lines are records."""
+    """Write a payload as the archive does: a line break between two tokens of JSON becomes a space."""
     return payload.replace(b"\r", b" ").replace(b"\n", b" ").strip()
 
 

@@ -119,9 +119,7 @@ def read_tick(payload: bytes, arrived_ms: int, max_clock_skew_seconds: int = 300
     if len(payload) > 64 * 1024:
         raise NoTickError("size")
     try:
-        wire = json.loads(
-            payload.decode("utf-8"), parse_int=_number, parse_float=_number, parse_constant=_refuse
-        )
+        wire = json.loads(payload.decode("utf-8"), parse_int=_number, parse_float=_number, parse_constant=_refuse)
         json.dumps(wire, ensure_ascii=False, default=str).encode()  # half a surrogate pair is no text
     except (ValueError, RecursionError) as error:
         raise NoTickError("not JSON") from error
@@ -234,15 +232,11 @@ def parse_moment(sent: str) -> datetime:
 
     try:
         if part["week"] or part["week2"]:
-            day = date.fromisocalendar(
-                number("year"), number("week", "week2"), number("weekday", "weekday2") or 1
-            )
+            day = date.fromisocalendar(number("year"), number("week", "week2"), number("weekday", "weekday2") or 1)
         else:
             day = date(number("year"), number("month", "month2"), number("day", "day2"))
         micros = int(((part["fraction"] or "") + "000000")[:6])
-        local = datetime(
-            day.year, day.month, day.day, number("hour"), number("minute"), number("second"), micros, UTC
-        )
+        local = datetime(day.year, day.month, day.day, number("hour"), number("minute"), number("second"), micros, UTC)
         offset = timedelta(hours=number("offset_hour"), minutes=number("offset_minute"))
         if offset >= timedelta(days=1) or number("offset_minute") > 59:
             raise NoTickError("timestamp")
@@ -272,13 +266,9 @@ def six(mean: Fraction, sign: int = 0, squared: Fraction = Fraction(0)) -> Decim
     with localcontext(prec=60):
         estimate = _decimal(mean) + sign * _decimal(squared).sqrt()
         units = int((estimate * 10**6).to_integral_value())
-    while (side := _compare(mean, sign, squared, Fraction(2 * units + 1, 2 * 10**6))) > 0 or (
-        side == 0 and units % 2
-    ):
+    while (side := _compare(mean, sign, squared, Fraction(2 * units + 1, 2 * 10**6))) > 0 or (side == 0 and units % 2):
         units += 1
-    while (side := _compare(mean, sign, squared, Fraction(2 * units - 1, 2 * 10**6))) < 0 or (
-        side == 0 and units % 2
-    ):
+    while (side := _compare(mean, sign, squared, Fraction(2 * units - 1, 2 * 10**6))) < 0 or (side == 0 and units % 2):
         units -= 1
     return _scaled(units, 6)
 
@@ -463,9 +453,7 @@ class _Symbol:
         distance = prices[-1] - _mean(prices)
         outside = distance**2 > Fraction(self.settings.bollinger_width) ** 2 * _variance(prices)
         upper, lower = bands
-        return _Finding(
-            _sign(distance) if outside else None, six(prices[-1]), upper if distance > 0 else lower
-        )
+        return _Finding(_sign(distance) if outside else None, six(prices[-1]), upper if distance > 0 else lower)
 
     def _volume_spike(self) -> _Finding:
         window = self.settings.volume_window
