@@ -10,10 +10,12 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
-    ConnectionError as AwsConnectionError,
     HTTPClientError,
     NoCredentialsError,
     NoRegionError,
+)
+from botocore.exceptions import (
+    ConnectionError as AwsConnectionError,
 )
 
 from common.errors import UserError
@@ -44,6 +46,7 @@ _RETRYABLE_CODES = frozenset(
     }
 )
 _LONGEST_WAIT_SECONDS = 20
+_NO_REGION = "no AWS region is set: set AWS_DEFAULT_REGION, for instance AWS_DEFAULT_REGION=eu-central-1"
 
 
 class UnfinishedError(Exception):
@@ -73,22 +76,36 @@ def client(service: str, *, connections: int = 10) -> Any:  # noqa: ANN401  (bot
     try:
         return boto3.client(service, config=config)  # type: ignore[call-overload]
     except NoRegionError:
-        raise UserError(
-            "no AWS region is set: set AWS_REGION, for instance AWS_REGION=eu-central-1"
-        ) from None
+        raise UserError("no AWS region is set: set AWS_REGION, for instance AWS_REGION=eu-central-1") from None
+
+
+def region() -> str:
+    """Name the region in use.
+
+    Raises
+    ------
+    UserError
+        None is set.
+
+    """
+    name = boto3.Session().region_name
+    if name is None:
+        raise UserError(_NO_REGION)
+    return name
 
 
 def is_retryable(error: BaseException) -> bool:
     """Tell whether the same call may succeed later: throttling, server errors, time-outs, lost connections."""
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return (
-            status >= 500 or status == 429 or error.response.get("Error", {}).get("Code") in _RETRYABLE_CODES
-        )
+        return status >= 500 or status == 429 or error.response.get("Error", {}).get("Code") in _RETRYABLE_CODES
     return isinstance(error, UnfinishedError | HTTPClientError | AwsConnectionError)
 
 
-def persist(call: Callable[[], Result], *, give_up: Callable[[], bool] = lambda: False) -> Result:
+Stop = Callable[[tenacity.RetryCallState], bool]
+
+
+def persist(call: Callable[[], Result], *, stop: Stop = tenacity.stop_never) -> Result:
     """Make ``call`` until it succeeds, with capped and jittered exponential waits: back-pressure instead of loss.
 
     Raises
@@ -96,13 +113,13 @@ def persist(call: Callable[[], Result], *, give_up: Callable[[], bool] = lambda:
     UserError
         AWS refused for a reason that waiting does not mend; the message says what to fix.
     Exception
-        The last failure, when ``give_up`` became true.
+        The last failure, when ``stop`` said so.
 
     """
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(is_retryable),
         wait=tenacity.wait_random_exponential(multiplier=0.05, max=_LONGEST_WAIT_SECONDS),
-        stop=lambda _: give_up(),
+        stop=stop,
         before_sleep=_log_retry,
         reraise=True,
     )
@@ -142,9 +159,7 @@ def explain(error: ClientError | BotoCoreError) -> UserError:
         "ResourceNotFoundException": "create it (infra/stack.yaml) or correct the name and the region",
         "UnrecognizedClientException": "the credentials are not valid here: check them and the region",
     }.get(code, "see the message")
-    return UserError(
-        f"AWS refused {call} ({code}): {_one_line(error.response['Error'].get('Message', ''))} - {advice}"
-    )
+    return UserError(f"AWS refused {call} ({code}): {_one_line(error.response['Error'].get('Message', ''))} - {advice}")
 
 
 def _one_line(text: object) -> str:

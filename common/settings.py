@@ -4,7 +4,8 @@ import sys
 from typing import TypeVar
 
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict, SettingsError as PydanticSettingsError
+from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
+from pydantic_settings import SettingsError as PydanticSettingsError
 
 from common.errors import SettingsError
 
@@ -39,9 +40,7 @@ def read_settings(kind: type[Settings], arguments: list[str], command: str) -> S
     try:
         return CliApp.run(kind, cli_args=arguments)
     except ValidationError as error:
-        problems = (
-            _describe(problem["loc"], problem["msg"], problem.get("input")) for problem in error.errors()
-        )
+        problems = (_describe(problem["loc"], problem["msg"], problem.get("input")) for problem in error.errors())
         raise SettingsError("; ".join(problems)) from None
     except PydanticSettingsError as error:
         raise SettingsError(" ".join(str(error).split())) from None

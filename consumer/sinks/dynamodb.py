@@ -1,0 +1,70 @@
+"""BatchWriteItem with request bodies that are built directly: most of botocore's time goes into building them."""
+
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+
+from common.aws import UnfinishedError
+from consumer.backpressure import persist
+
+_BATCH = 25  # BatchWriteItem's limit
+
+
+class BatchPutter:
+    """Puts items into a table, all of them, however often that takes.
+
+    Parameters
+    ----------
+    client
+        A DynamoDB client of its own: its BatchWriteItem is changed.
+    table
+        The table's name.
+    pool
+        Runs several requests at a time.
+
+    """
+
+    def __init__(self, client: Any, table: str, pool: ThreadPoolExecutor) -> None:  # noqa: ANN401  (a boto3 client)
+        self._client = client
+        self._table = table
+        self._pool = pool
+        self._body = threading.local()
+        client.meta.events.register("before-call.dynamodb.BatchWriteItem", self._use_own_body)
+
+    def put_all(self, items: Sequence[str]) -> None:
+        """Put items, each the JSON of a DynamoDB item; no two may have the same key.
+
+        Raises
+        ------
+        UserError
+            AWS refuses for good: denied access, no such table.
+
+        """
+        requests = [f'{{"PutRequest":{{"Item":{item}}}}}' for item in items]
+        batches = [requests[start : start + _BATCH] for start in range(0, len(requests), _BATCH)]
+        for _ in self._pool.map(self._put_batch, batches):
+            pass  # fetching the results raises what went wrong
+
+    def _put_batch(self, requests: list[str]) -> None:
+        pending = requests
+
+        def attempt() -> None:
+            nonlocal pending
+            pending = self._send(pending)
+            if pending:
+                raise UnfinishedError(f"{len(pending)} items of {self._table} were not processed")
+
+        persist(attempt)
+
+    def _send(self, requests: Iterable[str]) -> list[str]:
+        """Send one request; returns what DynamoDB left unprocessed."""
+        self._body.text = f'{{"RequestItems":{{"{self._table}":[{",".join(requests)}]}}}}'
+        answer = self._client.batch_write_item(RequestItems={})
+        left = answer.get("UnprocessedItems", {}).get(self._table, [])
+        return [msgspec.json.encode(request).decode() for request in left]
+
+    def _use_own_body(self, params: dict[str, Any], **_: object) -> None:
+        params["body"] = self._body.text.encode()

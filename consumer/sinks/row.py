@@ -1,0 +1,156 @@
+"""A processed tick as the stores see it: one row, whose columns are defined here and nowhere else."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+
+from common.tick import Tick, decimal_text, timestamp_of
+from consumer.detection import Detection, Rules
+from consumer.detection.detector import change_percent, write_sides
+from consumer.protocol import Record
+
+
+class Column(NamedTuple):
+    """``kind`` is DynamoDB's (S, N, SS, BOOL); ``places`` are the decimals of a number."""
+
+    name: str
+    kind: str
+    places: int = 0
+
+
+Row = tuple[Any, ...]
+"""Values in the order of the columns: text for S and N, a tuple of text for SS, True for BOOL, None for absent."""
+
+
+class RowWriter:
+    """Makes rows of one shard.
+
+    Parameters
+    ----------
+    shard_id
+        The shard that the ticks came from.
+    rules
+        Their window sizes are in the names of the averages' columns.
+    retention_days
+        After how many days, counted from a tick's arrival, its row expires.
+
+    """
+
+    def __init__(self, shard_id: str, rules: Rules, retention_days: int) -> None:
+        self.columns = (
+            Column("symbol", "S"),
+            Column("timestamp", "S"),
+            Column("price", "N", 9),
+            Column("open", "N", 9),
+            Column("high", "N", 9),
+            Column("low", "N", 9),
+            Column("previous_close", "N", 9),
+            Column("change", "N", 9),
+            Column("change_percent", "N", 6),
+            Column("volume", "N"),
+            Column("source", "S"),
+            Column(f"sma_{rules.sma_fast}", "N", 6),
+            Column(f"sma_{rules.sma_slow}", "N", 6),
+            Column("z_score", "N", 6),
+            Column("bollinger_upper", "N", 6),
+            Column("bollinger_lower", "N", 6),
+            Column("anomalies", "SS"),
+            Column("suppressed", "SS"),
+            Column("trend", "S"),
+            Column("late", "BOOL"),
+            Column("sides", "S"),
+            Column("shard_id", "S"),
+            Column("sequence_number", "S"),
+            Column("sub_sequence_number", "N"),
+            Column("arrived_at", "S"),
+            Column("expires_at", "N"),
+        )
+        self._shard_id = shard_id
+        self._retention_seconds = retention_days * 24 * 3600
+
+    def accepted(self, tick: Tick, detection: Detection, record: Record) -> Row:
+        """Row of a tick that detection saw."""
+        alerts = detection.alerts
+        indicators = (
+            _micro_text(detection.sma_fast),
+            _micro_text(detection.sma_slow),
+            _micro_text(detection.z_score),
+            _micro_text(detection.bollinger_upper),
+            _micro_text(detection.bollinger_lower),
+            tuple(alert.rule for alert in alerts) or None,
+            tuple(alert.rule for alert in alerts if alert.suppressed) or None,
+            (None, "up", "down")[detection.sides[0]],
+            None,
+            write_sides(detection.sides),
+        )
+        return (*_quote(tick), *indicators, *self._origin(record))
+
+    def late(self, tick: Tick, record: Record) -> Row:
+        """Row of a tick that came after a later one: stored, but not seen by detection."""
+        return (
+            *_quote(tick),
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+            True,
+            None,
+            *self._origin(record),
+        )
+
+    def _origin(self, record: Record) -> tuple[Any, ...]:
+        arrived_ms = record.approximate_arrival_timestamp
+        return (
+            self._shard_id,
+            record.sequence_number,
+            str(record.sub_sequence_number),
+            timestamp_of(arrived_ms),
+            str(arrived_ms // 1000 + self._retention_seconds),
+        )
+
+    def item(self, row: Row) -> dict[str, dict[str, Any]]:
+        """Write a row as a DynamoDB item, for calls that take one."""
+        return {column.name: {column.kind: value} for column, value in self._present(row)}
+
+    def item_json(self, row: Row) -> str:
+        """Write a row as the JSON of a DynamoDB item, for requests whose body is built by hand."""
+        return "{" + ",".join([_attribute_json(column, value) for column, value in self._present(row)]) + "}"
+
+    def _present(self, row: Row) -> Iterator[tuple[Column, Any]]:
+        return ((column, value) for column, value in zip(self.columns, row, strict=True) if value is not None)
+
+
+def _quote(tick: Tick) -> tuple[Any, ...]:
+    close = tick.previous_close
+    return (
+        tick.symbol,
+        tick.timestamp,
+        decimal_text(tick.price),
+        _price_text(tick.open),
+        _price_text(tick.high),
+        _price_text(tick.low),
+        _price_text(close),
+        None if close is None else decimal_text(tick.price - close),
+        _micro_text(change_percent(tick)),
+        None if tick.volume is None else str(tick.volume),
+        tick.source,
+    )
+
+
+def _price_text(units: int | None) -> str | None:
+    return None if units is None else decimal_text(units)
+
+
+def _micro_text(units: int | None) -> str | None:
+    return None if units is None else decimal_text(units, 6)
+
+
+def _attribute_json(column: Column, value: Any) -> str:  # noqa: ANN401
+    if column.kind == "N":
+        return f'"{column.name}":{{"N":"{value}"}}'
+    return f'"{column.name}":{{"{column.kind}":{msgspec.json.encode(value).decode()}}}'
