@@ -1,0 +1,193 @@
+"""``tickertape local``: the whole pipeline on one machine."""
+
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from common.errors import UserError, run_command
+from common.settings import read_settings
+from infra.local import once
+from infra.local.display import Display, Lines, Screen
+from infra.local.export import Export
+from infra.local.processes import Child, Processes, await_line
+from infra.local.settings import LocalSettings
+from infra.local.stack import deploy, use_endpoint
+from infra.local.stores import Stores
+from infra.local.view import write_picture
+from infra.local.watch import Watch
+from producer.settings import ProducerSettings
+
+_APPLICATION = "tickertape-local"
+_CHECK_SECONDS = 0.2
+_AWS_START_SECONDS = 60
+_PRODUCER_STOP_SECONDS = 20
+_CONSUMER_STOP_SECONDS = 20
+_AWS_STOP_SECONDS = 3
+
+# Slow and thrifty defaults suit a service that runs for months; here somebody is waiting.
+_QUICKLY = {
+    "FEED_INTERVAL_SECONDS": "0.5",
+    "ARCHIVE_SECONDS": "10",
+    "KCL_SHARD_SYNC_INTERVAL_MILLIS": "1000",
+    "KCL_WORKER_METRICS_REPORTER_FREQ_IN_MILLIS": "1000",
+    "KCL_LEASE_ASSIGNMENT_INTERVAL_MILLIS": "1000",
+    "KCL_FAILOVER_TIME_MILLIS": "3000",
+    "KCL_METRICS_LEVEL": "NONE",
+}
+
+
+class Signals:
+    """Counts Ctrl-C and SIGTERM: one is a wish to stop, two are impatience."""
+
+    def __init__(self) -> None:
+        self._received = 0
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._count)
+
+    def _count(self, _number: int, _frame: FrameType | None) -> None:
+        self._received += 1
+
+    @property
+    def stop(self) -> bool:
+        """Somebody wants the run to stop."""
+        return self._received > 0
+
+    def hurry(self) -> bool:
+        """Somebody does not want to wait for it."""
+        return self._received > 1
+
+
+@dataclass
+class Run:
+    """What a run consists of once everything is started."""
+
+    producer: Child
+    consumers: list[Child]
+    stores: Stores
+    watch: Watch
+    export: Export | None
+    display: Display
+
+    def look(self, phase: str) -> None:
+        """Look at everything and show it."""
+        messages = self.stores.take_messages()
+        if self.export:
+            self.export.add_messages(messages)
+        self.display.show(self.watch.look(messages, phase), messages)
+
+    def check(self) -> None:
+        """Find out whether all that should run does.
+
+        Raises
+        ------
+        UserError
+            A process ended by itself.
+
+        """
+        for child in (self.producer, *self.consumers):
+            if child.exit_code is not None and (child.exit_code != 0 or child is not self.producer):
+                raise UserError(f"the {child.name} stopped: {child.last_error()}")
+
+
+def main(arguments: list[str]) -> int:
+    """Run until the end, a signal or a failure; returns the exit code."""
+    return run_command(lambda: _local(read_settings(LocalSettings, arguments, "local")))
+
+
+def _local(settings: LocalSettings) -> None:
+    read_settings(ProducerSettings, settings.producer_flags(), "produce")  # complain before anything starts
+    export = Export(settings.export) if settings.export else None
+    if settings.picture and not os.access(settings.picture.absolute().parent, os.W_OK):
+        raise UserError(f"--picture {settings.picture} cannot be written: choose another file")
+    signals = Signals()
+    folder = Path(tempfile.mkdtemp(prefix="tickertape-local-"))
+    os.environ["TMPDIR"] = str(folder)  # what the children leave goes with it
+    processes = Processes(folder)
+    try:
+        _run(settings, export, processes, signals)
+    except UserError as error:
+        raise type(error)(f"{error} (all logs are in {folder})") from error
+    else:
+        processes.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        processes.kill()
+
+
+def _run(settings: LocalSettings, export: Export | None, processes: Processes, signals: Signals) -> None:
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    display: Display = Screen(console) if console.is_terminal else Lines(console)
+    with display:
+        display.say("starting the embedded AWS and deploying the stack")
+        embedded_aws = processes.start("embedded AWS", [sys.executable, "-m", "infra.local.embedded_aws"])
+        use_endpoint(await_line(embedded_aws, _AWS_START_SECONDS))
+        stack = deploy(settings.shards)
+        os.environ.update(stack.environment(), APPLICATION_NAME=_APPLICATION)
+        for name, value in _QUICKLY.items():
+            os.environ.setdefault(name, value)
+        command = [sys.executable, "-m", "tickertape"]
+        consumers = [
+            processes.start(f"consumer {number}", [*command, "consume"]) for number in range(1, settings.workers + 1)
+        ]
+        producer = processes.start("producer", [*command, "produce", *settings.producer_flags()])
+        stores = Stores(stack, _APPLICATION)
+        watch = Watch(stores, [consumer.log for consumer in consumers])
+        run = Run(producer, consumers, stores, watch, export, display)
+        if settings.once:
+            _until_all_is_archived(run, signals)
+        else:
+            _until_stopped(run, settings.duration, signals)
+        seconds = watch.elapsed_seconds
+        display.say("stopping")
+        processes.stop([producer], _PRODUCER_STOP_SECONDS, hurry=signals.hurry)
+        processes.stop(consumers, _CONSUMER_STOP_SECONDS, hurry=signals.hurry)
+        run.look("stopped")
+    if settings.picture and display.last:
+        write_picture(display.last, settings.picture)
+    if export:
+        export.finish(stores)
+    if settings.once:
+        counts = once.count(stores, once.summary_of(producer)["published"], seconds)
+        print(json.dumps(counts), flush=True)  # noqa: T201  (the result)
+    processes.stop([embedded_aws], _AWS_STOP_SECONDS, hurry=signals.hurry)
+
+
+def _until_stopped(run: Run, duration: float | None, signals: Signals) -> None:
+    started = due = time.monotonic()
+    while not signals.stop and (duration is None or time.monotonic() < started + duration):
+        run.check()
+        if time.monotonic() >= due:
+            run.look("running")
+            due = time.monotonic() + run.display.interval_seconds
+        time.sleep(_CHECK_SECONDS)
+
+
+def _until_all_is_archived(run: Run, signals: Signals) -> None:
+    progress = once.Progress()
+    due = time.monotonic()
+    while True:
+        if signals.stop:
+            raise UserError("stopped before everything was processed")
+        run.check()
+        ended = run.producer.exit_code is not None
+        leases = run.stores.leases()
+        if ended and once.is_complete(once.summary_of(run.producer)["last_sequence_numbers"], leases):
+            return
+        progress.note((run.stores.count_ticks(), tuple(lease.checkpoint for lease in leases), ended))
+        if time.monotonic() >= due:
+            run.look("processing" if ended else "replaying")
+            due = time.monotonic() + run.display.interval_seconds
+        time.sleep(_CHECK_SECONDS * 3)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,98 @@
+"""An AWS in one process on loopback: moto's services behind a server that speaks HTTP/1.1 and HTTP/2.
+
+``python -m infra.local.embedded_aws [--port N]`` prints its URL on stdout and serves until it is stopped or its parent
+is gone. Everything is kept in memory.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+from common.errors import UserError
+from infra.local import faster_moto
+
+_LARGEST_REQUEST_BYTES = 64 * 1024 * 1024
+_PARENT_CHECK_SECONDS = 0.5
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until stopped; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.local.embedded_aws", description="An AWS in memory, on loopback."
+    )
+    parser.add_argument("--port", type=int, default=0, help="the port to listen on (default: any that is free)")
+    try:
+        listener = _listen(parser.parse_args(arguments).port)
+    except UserError as error:
+        sys.stderr.write(f"tickertape: {error}\n")
+        return error.exit_code
+    logging.disable()  # moto and its web framework would tell every request
+    faster_moto.apply()
+    asyncio.run(_serve(listener))
+    return 0
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+        listener.listen(128)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise UserError(
+            f"port {port} cannot be listened on ({getattr(error, 'strerror', None) or error}): "
+            "choose another with --port, or leave it out for any that is free"
+        ) from None
+    return listener
+
+
+async def _serve(listener: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    # moto's stores are not thread-safe, and hypercorn runs WSGI applications on this pool: one thread, one at a time.
+    loop.set_default_executor(ThreadPoolExecutor(max_workers=1))
+    config = Config()
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    config.bind = [f"fd://{listener.detach()}"]
+    config.wsgi_max_body_size = _LARGEST_REQUEST_BYTES
+    config.accesslog = config.errorlog = None
+    config.graceful_timeout = 0.2
+    config.keep_alive_timeout = 3600
+    config.keep_alive_max_requests = sys.maxsize  # closing a connection fails the requests that are on their way
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    watch = asyncio.create_task(_stop_without_parent(os.getppid(), stop))
+    print(url, flush=True)  # noqa: T201  (how the parent learns the port)
+    await serve(_application(), config, mode="wsgi", shutdown_trigger=stop.wait)
+    watch.cancel()
+
+
+def _application() -> Callable[..., list[bytes]]:
+    moto = DomainDispatcherApplication(create_backend_app)
+
+    def answer(environ: dict[str, object], start_response: Callable[..., object]) -> list[bytes]:
+        # hypercorn sends no head before the first part of a body: an answer to HEAD has none, so give it an empty one
+        return list(moto(environ, start_response)) or [b""]
+
+    return answer
+
+
+async def _stop_without_parent(parent: int, stop: asyncio.Event) -> None:
+    while os.getppid() == parent:
+        await asyncio.sleep(_PARENT_CHECK_SECONDS)
+    stop.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

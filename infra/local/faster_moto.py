@@ -1,0 +1,227 @@
+"""The few places where moto is too slow, or skips what our template says, put right.
+
+moto is made for tests with a handful of items; a replay puts a hundred thousand through it. Each function here replaces
+one hot spot with code that answers the same. All of it relies on requests being served one at a time.
+"""
+
+import sys
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from inspect import signature
+from operator import attrgetter
+from typing import Any
+
+from moto.core.parse import BaseJSONParser
+from moto.core.serialize import AttributePicker, BaseJSONSerializer
+from moto.dynamodb.exceptions import ItemSizeTooLarge
+from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
+from moto.dynamodb.models.table import Table
+from moto.kinesis.models import Record, Shard
+
+_LARGEST_ITEM_BYTES = 405_000
+_EXACTLY_NARROWED = frozenset({None, "<", "<=", "LT", "LE", ">", ">=", "GT", "GE", "BETWEEN"})
+_PLAIN_ATTRIBUTES = frozenset({"S", "N", "SS", "NS", "BOOL", "NULL"})
+
+_Partitions = dict[Any, dict[Any, Any]]  # hash key -> range key -> item
+
+
+def apply() -> None:
+    """Patch moto, once, before it serves."""
+    for owner, name, wrap in _SLOW:
+        setattr(owner, name, wrap(getattr(owner, name)))
+
+
+def _last_sequence_number(_: Callable[..., Any]) -> Callable[[Shard], int]:
+    """Moto copies all keys to find the last one, for each record that is put."""
+    return lambda shard: next(reversed(shard.records), 0)
+
+
+def _named_records(_: Callable[..., Any]) -> Callable[..., Any]:
+    """Moto walks over all records of the shard; their numbers are consecutive, so the wanted ones can be named."""
+    return _get_records
+
+
+def _get_records(shard: Shard, last_sequence_id: str, limit: int | None) -> tuple[list[Record], int, int]:
+    last, newest = int(last_sequence_id), next(reversed(shard.records), 0)
+    first = max(last + 1, next(iter(shard.records), 1))
+    wanted = range(first, min(newest, first + (limit or 10_000) - 1) + 1)
+    records = [shard.records[number] for number in wanted]
+    if not records:
+        return [], last, 0
+    behind = shard.records[newest].created_at - records[-1].created_at
+    return records, wanted[-1], int(behind * 1000)
+
+
+def _measured_once(_: Callable[..., None]) -> Callable[..., None]:
+    """Moto measures the whole item again for each attribute that it adds."""
+    return _new_item
+
+
+def _new_item(item: Item, hash_key: DynamoType, range_key: DynamoType | None, attrs: dict[str, Any]) -> None:
+    item.hash_key, item.range_key = hash_key, range_key
+    item.attrs = LimitedSizeDict()
+    dict.update(item.attrs, {name: DynamoType(value) for name, value in attrs.items()})
+    if item.size() > _LARGEST_ITEM_BYTES:
+        raise ItemSizeTooLarge
+
+
+def _narrowed_query(query: Callable[..., Any]) -> Callable[..., Any]:
+    """Moto sorts and filters the whole table for each query; show it only the part that it asks for."""
+    parameters = signature(query)
+
+    def narrowed(table: Table, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (whatever moto passes and returns)
+        asked = parameters.bind(table, *args, **kwargs).arguments
+        if asked.get("index_name") or table.range_key_attr is None:
+            return query(table, *args, **kwargs)
+        hash_key = asked["hash_key"]
+        partition = table.items.get(hash_key, {})
+        keys = _within(_sorted(partition), asked["range_comparison"], asked["range_objs"])
+        forward, start, limit = asked["scan_index_forward"], asked["exclusive_start_key"], asked["limit"]
+        if start is not None:
+            keys = _after(keys, start[table.range_key_attr], forward=forward)
+        if limit and asked["range_comparison"] in _EXACTLY_NARROWED and not asked.get("filter_kwargs"):
+            keys = keys[: limit + 1] if forward else keys[-limit - 1 :]
+        with _showing(table, {hash_key: {key: partition[key] for key in keys}}):
+            return query(table, *args, **kwargs)
+
+    return narrowed
+
+
+def _narrowed_scan(scan: Callable[..., Any]) -> Callable[..., Any]:
+    """Moto starts each page of a scan by sorting the whole table and walking over all earlier pages."""
+    parameters = signature(scan)
+
+    def narrowed(table: Table, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (whatever moto passes and returns)
+        asked = parameters.bind(table, *args, **kwargs).arguments
+        if asked.get("index_name") or table.range_key_attr is None:
+            return scan(table, *args, **kwargs)
+        with _showing(table, _page(table, asked["exclusive_start_key"], asked["limit"])):
+            return scan(table, *args, **kwargs)
+
+    return narrowed
+
+
+def _page(table: Table, start: dict[str, Any] | None, limit: int | None) -> _Partitions:
+    """Take the items that follow ``start``, one more than ``limit`` of them."""
+    start_hash = DynamoType(start[table.hash_key_attr]) if start else None
+    page: _Partitions = {}
+    room = limit + 1 if limit else sys.maxsize
+    for hash_key in _sorted(table.items):
+        if start_hash is not None and hash_key < start_hash:
+            continue
+        keys = _sorted(table.items[hash_key])
+        if start is not None and hash_key == start_hash:
+            keys = _after(keys, start[table.range_key_attr], forward=True)
+        page[hash_key] = {key: table.items[hash_key][key] for key in keys[:room]}
+        room -= len(page[hash_key])
+        if room == 0:
+            break
+    return page
+
+
+def _sorted(keys: Iterable[DynamoType]) -> list[DynamoType]:
+    keys = list(keys)
+    plain = all(key.type == "S" for key in keys[:1])  # a key attribute has one type in the whole table
+    return sorted(keys, key=attrgetter("value") if plain else _cast_value)
+
+
+def _after(keys: list[DynamoType], start: dict[str, str], *, forward: bool) -> list[DynamoType]:
+    value = DynamoType(start).cast_value
+    if forward:
+        return keys[bisect_right(keys, value, key=_cast_value) :]
+    return keys[: bisect_left(keys, value, key=_cast_value)]
+
+
+def _within(keys: list[DynamoType], comparison: str | None, bounds: list[DynamoType]) -> list[DynamoType]:
+    values = [bound.cast_value for bound in bounds]
+    if comparison in {"<", "<=", "LT", "LE"}:
+        cut = bisect_left if comparison in {"<", "LT"} else bisect_right
+        return keys[: cut(keys, values[0], key=_cast_value)]
+    if comparison in {">", ">=", "GT", "GE"}:
+        cut = bisect_right if comparison in {">", "GT"} else bisect_left
+        return keys[cut(keys, values[0], key=_cast_value) :]
+    if comparison == "BETWEEN":
+        return keys[bisect_left(keys, values[0], key=_cast_value) : bisect_right(keys, values[1], key=_cast_value)]
+    return keys
+
+
+_cast_value = attrgetter("cast_value")
+
+
+@contextmanager
+def _showing(table: Table, items: _Partitions) -> Iterator[None]:
+    whole, table.items = table.items, items
+    try:
+        yield
+    finally:
+        table.items = whole
+
+
+def _plain_attributes_as_they_are(serialize_structure: Callable[..., None]) -> Callable[..., None]:
+    """Moto looks for nine members under many names in each attribute value, which is its own JSON already."""
+
+    def serialized_structure(serializer: Any, serialized: Any, value: Any, shape: Any, key: str) -> None:  # noqa: ANN401
+        if shape.name == "AttributeValue" and key and type(value) is dict and value.keys() <= _PLAIN_ATTRIBUTES:
+            serialized[key] = value
+        else:
+            serialize_structure(serializer, serialized, value, shape, key)
+
+    return serialized_structure
+
+
+def _parsed_as_they_are(parse_structure: Callable[..., Any]) -> Callable[..., Any]:
+    """Moto looks for nine members in each attribute value of a request, too."""
+
+    def parsed(parser: Any, shape: Any, value: Any) -> Any:  # noqa: ANN401
+        if shape.name == "AttributeValue" and type(value) is dict and value.keys() <= _PLAIN_ATTRIBUTES:
+            return value
+        return parse_structure(parser, shape, value)
+
+    return parsed
+
+
+def _remembered_names(pick: Callable[..., Any]) -> Callable[..., Any]:
+    """Moto works out up to twelve names for each member of each record; they depend on its shape alone."""
+    remembered: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    def picked(picker: Any, context: Any) -> Any:  # noqa: ANN401
+        if type(context.obj) is not dict or picker.response_transformers:
+            return pick(picker, context)
+        parent = getattr(context.shape, "parent", context.shape)
+        member = (context.service_model.service_name, parent.name, context.key, context.shape.name)
+        names = remembered.get(member)
+        if names is None:
+            names = remembered[member] = tuple(dict.fromkeys(picker.get_possible_keys(context)))
+        return next((context.obj[name] for name in names if name in context.obj), None)
+
+    return picked
+
+
+def _with_dropped_properties(create: Callable[..., Any]) -> Callable[..., Any]:
+    """Moto's CloudFormation passes over a table's time to live and its point-in-time recovery."""
+
+    def created(resource_name: str, cloudformation_json: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        table = create(resource_name, cloudformation_json, *args, **kwargs)
+        properties = cloudformation_json["Properties"]
+        time_to_live = properties.get("TimeToLiveSpecification", {})
+        if time_to_live.get("Enabled"):
+            table.ttl = {"TimeToLiveStatus": "ENABLED", "AttributeName": time_to_live["AttributeName"]}
+        if properties.get("PointInTimeRecoverySpecification", {}).get("PointInTimeRecoveryEnabled"):
+            table.continuous_backups["PointInTimeRecoveryDescription"] = {"PointInTimeRecoveryStatus": "ENABLED"}
+        return table
+
+    return staticmethod(created)
+
+
+_SLOW: list[tuple[type, str, Callable[[Callable[..., Any]], Callable[..., Any]]]] = [
+    (Shard, "get_max_sequence_number", _last_sequence_number),
+    (Shard, "get_records", _named_records),
+    (Item, "__init__", _measured_once),
+    (Table, "query", _narrowed_query),
+    (Table, "scan", _narrowed_scan),
+    (Table, "create_from_cloudformation_json", _with_dropped_properties),
+    (BaseJSONSerializer, "_serialize_type_structure", _plain_attributes_as_they_are),
+    (BaseJSONParser, "_parse_structure", _parsed_as_they_are),
+    (AttributePicker, "__call__", _remembered_names),
+]

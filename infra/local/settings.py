@@ -1,0 +1,77 @@
+"""What a local run can be told."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from common.settings import CommandSettings
+
+
+class LocalSettings(CommandSettings):
+    """Run the whole pipeline on this machine, on an embedded AWS, and show what it does.
+
+    The producer's and the consumer's other settings are taken from the environment, for instance
+    FEED_INTERVAL_SECONDS=0.1 (0.5 here without it), ARCHIVE_SECONDS=60 (10 here without it), ALERT_COOLDOWN_SECONDS=0.
+    """
+
+    # Flags only, in effect: FILE, ONCE or SPEED in somebody's environment are hardly meant for us.
+    model_config = SettingsConfigDict(env_prefix="TICKERTAPE_LOCAL_")
+
+    feed: Literal["simulated", "replay"] = Field(
+        "simulated", description="Where quotes come from: a simulated market, or a recorded file."
+    )
+    file: Path | None = Field(None, description="The file to replay.")
+    speed: str | None = Field(
+        None, description="How many times faster than recorded to replay, or max for as fast as possible."
+    )
+    symbols: str | None = Field(None, description="The symbols to publish, separated by commas.")
+    symbol: str | None = Field(None, description="The symbol of a file that has no symbol column.")
+    shards: int = Field(2, ge=1, le=32, description="Shards of the stream.")
+    workers: int = Field(1, ge=1, le=8, description="Consumers, each with its own daemon; they share the shards.")
+    duration: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Seconds to run; without it, until Ctrl-C."
+    )
+    once: bool = Field(
+        False,
+        description="Stop when every record of the replay is processed and archived, and print the counts as JSON.",
+    )
+    export: Path | None = Field(None, description="A directory to write all rows, messages and objects to at the end.")
+    picture: Path | None = Field(None, description="A file to write the last view to, as SVG.")
+
+    @field_validator("file")
+    @classmethod
+    def _can_be_read(cls, file: Path | None) -> Path | None:
+        if file is None:
+            return None
+        try:
+            with file.open("rb"):
+                return file
+        except OSError as error:
+            raise ValueError(f"{file} cannot be read: {error.strerror}") from None
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.feed == "replay" and self.file is None:
+            raise ValueError("--feed replay needs the file to replay: add --file FILE")
+        if self.feed != "replay" and (self.file or self.speed or self.symbol):
+            raise ValueError("--file, --speed and --symbol are for --feed replay")
+        if self.once and self.feed != "replay":
+            raise ValueError(
+                f"--once needs a feed that ends, and {self.feed} never does: add --feed replay --file FILE"
+            )
+        if self.once and self.duration is not None:
+            raise ValueError("--once stops by itself: leave out --duration")
+        return self
+
+    def producer_flags(self) -> list[str]:
+        """Say the same to `tickertape produce`."""
+        flags = {
+            "--feed": self.feed,
+            "--replay-file": self.file.absolute() if self.file else None,
+            "--replay-speed": self.speed,
+            "--symbols": self.symbols,
+            "--symbol": self.symbol,
+        }
+        return [f"{name}={value}" for name, value in flags.items() if value is not None]

@@ -1,0 +1,166 @@
+"""Reads what the pipeline wrote: tables, queue, bucket and lease table."""
+
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from common import aws
+from infra.local.stack import Stack
+
+Row = dict[str, Any]
+"""A table's row: numbers are Decimals, sets are sorted lists."""
+
+_PAGE = 1000
+_AFTER_ALL_TIMESTAMPS = "~"
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Who processes a shard, and up to which record it is processed and archived."""
+
+    shard_id: str
+    owner: str
+    checkpoint: str
+
+    def covers(self, sequence_number: str) -> bool:
+        """Tell whether the record with this number is done."""
+        if self.checkpoint == "SHARD_END":
+            return True
+        return self.checkpoint.isdecimal() and int(self.checkpoint) >= int(sequence_number)
+
+
+class Stores:
+    """The stores of one stack and of one consumer application."""
+
+    def __init__(self, stack: Stack, application: str) -> None:
+        self._stack = stack
+        self._application = application
+        self._dynamodb = aws.client("dynamodb")
+        self._s3 = aws.client("s3")
+        self._sqs = aws.client("sqs")
+
+    def count_ticks(self) -> int:
+        """Count the rows of the ticks table; exact in the embedded AWS, hours old in the real one."""
+        return self._count(self._stack.ticks_table)
+
+    def count_alerts(self) -> int:
+        """Count the rows of the alerts table, likewise."""
+        return self._count(self._stack.alerts_table)
+
+    def _count(self, table: str) -> int:
+        described = aws.persist(lambda: self._dynamodb.describe_table(TableName=table))
+        return int(described["Table"]["ItemCount"])
+
+    def ticks(self) -> Iterator[Row]:
+        """Read the whole ticks table, by symbol and timestamp."""
+        return self._rows(self._stack.ticks_table)
+
+    def alerts(self) -> Iterator[Row]:
+        """Read the whole alerts table."""
+        return self._rows(self._stack.alerts_table)
+
+    def _rows(self, table: str) -> Iterator[Row]:
+        request: dict[str, Any] = {"TableName": table, "Limit": _PAGE, "ConsistentRead": True}
+        while True:
+            page = aws.persist(lambda: self._dynamodb.scan(**request))
+            yield from (_row(item) for item in page["Items"])
+            if "LastEvaluatedKey" not in page:
+                return
+            request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    def symbols(self, limit: int) -> list[str]:
+        """Find up to ``limit`` symbols that have ticks, jumping from each to the next."""
+        request: dict[str, Any] = {
+            "TableName": self._stack.ticks_table,
+            "Limit": 1,
+            "ProjectionExpression": "symbol",
+        }
+        found: list[str] = []
+        while len(found) < limit:
+            page = aws.persist(lambda: self._dynamodb.scan(**request))
+            if not page["Items"]:
+                break
+            found.append(page["Items"][0]["symbol"]["S"])
+            request["ExclusiveStartKey"] = {
+                "symbol": {"S": found[-1]},
+                "timestamp": {"S": _AFTER_ALL_TIMESTAMPS},
+            }
+        return sorted(found)
+
+    def ticks_since(self, symbol: str, timestamp: str, limit: int) -> list[Row]:
+        """Read the newest ticks of a symbol that are later than ``timestamp``, oldest first, at most ``limit``."""
+        page = aws.persist(
+            lambda: self._dynamodb.query(
+                TableName=self._stack.ticks_table,
+                KeyConditionExpression="symbol = :symbol AND #timestamp > :timestamp",
+                ExpressionAttributeNames={"#timestamp": "timestamp"},
+                ExpressionAttributeValues={":symbol": {"S": symbol}, ":timestamp": {"S": timestamp}},
+                ScanIndexForward=False,
+                Limit=limit,
+            )
+        )
+        return [_row(item) for item in reversed(page["Items"])]
+
+    def leases(self) -> list[Lease]:
+        """Read the lease table, by shard; empty until the consumer has made it."""
+        try:
+            page = self._dynamodb.scan(TableName=self._application, ConsistentRead=True)
+        except self._dynamodb.exceptions.ResourceNotFoundException:
+            return []
+        rows = [_row(item) for item in page["Items"]]
+        leases = [Lease(row["leaseKey"], row.get("leaseOwner", ""), row.get("checkpoint", "")) for row in rows]
+        return sorted(leases, key=lambda lease: lease.shard_id)
+
+    def take_messages(self) -> list[Row]:
+        """Take all messages out of the queue; each is an alert."""
+        taken: list[Row] = []
+        while True:
+            answer = aws.persist(
+                lambda: self._sqs.receive_message(
+                    QueueUrl=self._stack.queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=0
+                )
+            )
+            messages = answer.get("Messages", [])
+            if not messages:
+                return taken
+            taken.extend(json.loads(message["Body"], parse_float=Decimal) for message in messages)
+            self._delete_messages([message["ReceiptHandle"] for message in messages])
+
+    def _delete_messages(self, receipts: list[str]) -> None:
+        entries = [{"Id": str(number), "ReceiptHandle": receipt} for number, receipt in enumerate(receipts)]
+        aws.persist(lambda: self._sqs.delete_message_batch(QueueUrl=self._stack.queue_url, Entries=entries))
+
+    def object_keys(self, prefix: str = "") -> list[str]:
+        """List the archive."""
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._stack.archive_bucket, Prefix=prefix)
+        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+    def object_bytes(self, key: str) -> bytes:
+        """Read an object."""
+
+        def read() -> bytes:
+            body: bytes = self._s3.get_object(Bucket=self._stack.archive_bucket, Key=key)["Body"].read()
+            return body
+
+        return aws.persist(read)
+
+    def object_lines(self, prefix: str) -> Iterator[bytes]:
+        """Read the lines of all .json.gz objects under ``prefix``."""
+        for key in self.object_keys(prefix):
+            yield from gzip.decompress(self.object_bytes(key)).splitlines()
+
+
+def _row(item: dict[str, dict[str, Any]]) -> Row:
+    return {name: _value(*attribute.items()) for name, attribute in item.items()}
+
+
+def _value(typed: tuple[str, Any]) -> Any:  # noqa: ANN401  (whatever the table holds)
+    kind, value = typed
+    if kind == "N":
+        return Decimal(value)
+    if kind == "SS":
+        return sorted(value)
+    return value
