@@ -154,7 +154,7 @@ class TickDecoder:
 
 
 def encode(tick: Tick) -> bytes:
-    """Write ``tick`` as the wire's JSON, absent fields left out; ``change`` and ``change_percent`` are the consumer's to compute."""
+    """Write ``tick`` as the wire's JSON; absent fields are left out, derived ones are the consumer's to compute."""
     fields = [
         f'"{name}":{decimal_text(value)}'
         for name, value in (
@@ -247,7 +247,7 @@ def fixed(number: Decimal) -> int:
 
 @lru_cache(maxsize=16384)
 def decimal_text(units: int, places: int = 9) -> str:
-    """Write ``units`` of 10^-places as a plain decimal without trailing zeros: ``decimal_text(43_580_000_000)`` is ``43.58``."""
+    """Write units of 10^-places as a decimal without trailing zeros: ``decimal_text(43_580_000_000)`` is ``43.58``."""
     sign = "-" if units < 0 else ""
     whole, rest = divmod(abs(units), 10**places)
     if rest == 0:

@@ -116,7 +116,7 @@ class Recovery:
         )
 
     def _alerts_sent(self, symbol: str, last_accepted: str) -> dict[tuple[str, str], str]:
-        """When each (rule, direction) was last sent, as far as the cooldown reaches back from the last accepted tick."""
+        """When each (rule, direction) was last sent, as far back as the cooldown reaches."""
         since = datetime.fromisoformat(last_accepted) - timedelta(seconds=self._detector.rules.alert_cooldown_seconds)
         alerts = self._query(
             TableName=self._alerts_table,

@@ -270,7 +270,7 @@ def _micro(ratio: Ratio) -> int:
     return divide(ratio.numerator * MICRO, ratio.denominator)
 
 
-@lru_cache(maxsize=3 ** len(RULES))
+@lru_cache(maxsize=1024)
 def write_sides(sides: Sides) -> str:
     """Write sides as one letter each (``u``, ``d`` or ``-``), for a table."""
     return "".join(_SIDE_LETTERS[side] for side in sides)
@@ -287,5 +287,5 @@ def read_sides(text: str) -> Sides:
     """
     if len(text) != len(RULES) or not set(text) <= _LETTER_SIDES.keys():
         raise ValueError(f"sides are {len(RULES)} letters of u, d and -, not {text!r}")
-    cross, move, z, band, spike, level = (_LETTER_SIDES[letter] for letter in text)
-    return cross, move, z, band, spike, level
+    cross, move, z_score, band, spike, level = (_LETTER_SIDES[letter] for letter in text)
+    return cross, move, z_score, band, spike, level

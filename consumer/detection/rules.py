@@ -90,7 +90,7 @@ def price_move(price: int, close: int, last: int, trigger: Ratio, reset: Ratio) 
 def z_score(deviation: int, variance: int, threshold_squared: Ratio) -> int:
     """Side of a return that lies ``threshold`` standard deviations or more from the mean.
 
-    ``deviation`` is n·r - Σr and ``variance`` n·Σr² - (Σr)², so that |z| = \\|deviation\\| / sqrt(variance).
+    ``deviation`` is n·r - Σr and ``variance`` n·Σr² - (Σr)², so that z = deviation / sqrt(variance).
     """
     if variance and deviation * deviation * threshold_squared.denominator >= threshold_squared.numerator * variance:
         return sign(deviation)

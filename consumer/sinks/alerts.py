@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 from botocore.exceptions import ClientError
@@ -88,7 +88,7 @@ class AlertSink:
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise
-            recorded: dict[str, Any] = error.response.get("Item", {})
+            recorded = cast("dict[str, Any]", error.response.get("Item", {}))
             return recorded.get("status") != {"S": _SENT}
         return True
 
@@ -124,7 +124,7 @@ def sentence(alert: Alert) -> str:
         f"the slow one {threshold} ({'buy' if up else 'sell'}).",
         "price_move": f"{symbol} at {price} is {value} % {'above' if up else 'below'} the previous close.",
         "z_score": f"{symbol} {'jumped' if up else 'dropped'} to {price}: {value} standard deviations.",
-        "bollinger": f"{symbol} at {price} left its Bollinger band {'upwards' if up else 'downwards'} (at {threshold}).",
+        "bollinger": f"{symbol} at {price} is {'above' if up else 'below'} its Bollinger band ({threshold}).",
         "volume_spike": f"{symbol} at {price}: volume is {value} times the mean.",
         "price_level": f"{symbol} at {price} is {'above' if up else 'below'} {threshold}.",
     }[alert.rule][:_SMS_LENGTH]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 from botocore.exceptions import ClientError
 
@@ -47,6 +47,6 @@ class TicksTable:
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise
-            taken: dict[str, Any] = error.response.get("Item", {})
+            taken = cast("dict[str, Any]", error.response.get("Item", {}))
             return all(taken.get(name) == item[name] for name in ("sequence_number", "sub_sequence_number"))
         return True
