@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, DecimalException, localcontext
 from fractions import Fraction
+from math import lcm
 from pathlib import Path
 from typing import Any
 
@@ -289,7 +290,9 @@ def _scaled(units: int, places: int) -> Decimal:
 
 
 def _mean(values: Sequence[Fraction]) -> Fraction:
-    return sum(values, Fraction(0)) / len(values)
+    denominator = lcm(*(value.denominator for value in values))  # one denominator is added up faster than many
+    total = sum(value.numerator * (denominator // value.denominator) for value in values)
+    return Fraction(total, denominator * len(values))
 
 
 def _variance(values: Sequence[Fraction]) -> Fraction:
@@ -556,7 +559,7 @@ def bars(path: Path, symbol: str | None = None, source: str | None = "replay") -
             close_of[name] = Decimal(bar["close"])
             volume_of[name] += Decimal(bar["volume"])
             tick: Row = {"symbol": name, "timestamp": _text(moment), "price": close_of[name]}
-            tick |= {side: Decimal(bar[side]) for side in ("open", "high", "low") if bar[side]}
+            tick |= {side: Decimal(bar[side]) for side in ("open", "high", "low") if bar.get(side)}
             if name in close_before:
                 tick["previous_close"] = close_before[name]
             yield tick | {"volume": volume_of[name]} | ({"source": source} if source else {})

@@ -1,0 +1,403 @@
+"""The process of a shard, driven through the daemon's protocol, against moto's AWS."""
+
+import base64
+import gzip
+import io
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pyarrow.parquet as pq
+import pytest
+from moto import mock_aws
+
+from consumer import processor as processor_module
+from consumer.config import ShardConfig
+from consumer.detection import Rules
+from consumer.processor import ShardProcessor
+from consumer.protocol import ShardProcess
+from consumer.sinks import archive
+
+SHARD = "shardId-000000000000"
+START = datetime(2026, 11, 20, 14, 30, tzinfo=UTC)
+ARCHIVE_SECONDS = 60
+
+Message = dict[str, Any]
+
+
+class Daemon:
+    """Stands for the MultiLangDaemon's end of the pipe: sends messages, and acknowledges every checkpoint."""
+
+    def __init__(self, messages: list[Message]) -> None:
+        self._messages = iter(messages)
+        self._answer: Message | None = None
+        self.checkpoints: list[tuple[str | None, int | None]] = []
+        self.done: list[str] = []
+
+    def readline(self) -> bytes:
+        message, self._answer = self._answer or next(self._messages, None), None
+        return json.dumps(message).encode() + b"\n" if message else b""
+
+    def write(self, text: str) -> None:
+        message = json.loads(text)
+        if message["action"] == "checkpoint":
+            self.checkpoints.append((message["sequenceNumber"], message["subSequenceNumber"]))
+            self._answer = message
+        else:
+            self.done.append(message["responseFor"])
+
+    def flush(self) -> None:
+        """Needed by kclpy."""
+
+
+class Stores:
+    """What a run left behind."""
+
+    def __init__(self, config: ShardConfig, queue_url: str) -> None:
+        self._config = config
+        self._queue_url = queue_url
+
+    def rows(self) -> dict[tuple[str, str], dict[str, Any]]:
+        table = boto3.resource("dynamodb").Table(self._config.ticks_table)
+        return {(str(item["symbol"]), str(item["timestamp"])): item for item in table.scan()["Items"]}
+
+    def alerts(self) -> dict[str, dict[str, Any]]:
+        items = boto3.resource("dynamodb").Table(self._config.alerts_table).scan()["Items"]
+        return {str(item["alert_id"]): {k: v for k, v in item.items() if k != "published_at"} for item in items}
+
+    def objects(self) -> dict[str, bytes]:
+        bucket = boto3.resource("s3").Bucket(self._config.archive_bucket)
+        return {item.key: item.get()["Body"].read() for item in bucket.objects.all()}
+
+    def lines(self, prefix: str) -> list[bytes]:
+        bodies = [body for key, body in self.objects().items() if key.startswith(prefix)]
+        return [line for body in bodies for line in gzip.decompress(body).splitlines()]
+
+    def new_messages(self) -> list[dict[str, Any]]:
+        sqs, found = boto3.client("sqs"), []
+        while messages := sqs.receive_message(QueueUrl=self._queue_url, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                sqs.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"])
+                found.append(json.loads(message["Body"]))
+        return found
+
+
+@pytest.fixture
+def config(monkeypatch: pytest.MonkeyPatch) -> Iterator[ShardConfig]:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        dynamodb = boto3.client("dynamodb")
+        for table, key in (("ticks", "timestamp"), ("alerts", "alert_id")):
+            dynamodb.create_table(
+                TableName=table,
+                KeySchema=[
+                    {"AttributeName": "symbol", "KeyType": "HASH"},
+                    {"AttributeName": key, "KeyType": "RANGE"},
+                ],
+                AttributeDefinitions=[
+                    {"AttributeName": "symbol", "AttributeType": "S"},
+                    {"AttributeName": key, "AttributeType": "S"},
+                ],
+                BillingMode="PAY_PER_REQUEST",
+            )
+        boto3.client("s3").create_bucket(
+            Bucket="archive", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+        )
+        yield ShardConfig(
+            ticks_table="ticks",
+            alerts_table="alerts",
+            archive_bucket="archive",
+            alert_topic_arn=boto3.client("sns").create_topic(Name="alerts")["TopicArn"],
+            archive_seconds=ARCHIVE_SECONDS,
+            max_clock_skew_seconds=300,
+            retention_days=30,
+            rules=Rules(alert_cooldown_seconds=30),
+        )
+
+
+@pytest.fixture
+def stores(config: ShardConfig) -> Stores:
+    sqs = boto3.client("sqs")
+    url = sqs.create_queue(QueueName="alerts")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    boto3.client("sns").subscribe(
+        TopicArn=config.alert_topic_arn, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"}
+    )
+    return Stores(config, url)
+
+
+def run(config: ShardConfig, *messages: Message) -> Daemon:
+    """Start a new process of the shard and let it have ``messages``; returning is its death."""
+    initialize = {"action": "initialize", "shardId": SHARD, "sequenceNumber": "0", "subSequenceNumber": 0}
+    daemon = Daemon([initialize, *messages])
+    ShardProcess(ShardProcessor(config), daemon, daemon, io.StringIO()).run()
+    return daemon
+
+
+def batch(records: list[Message], millis_behind_latest: int = 0) -> Message:
+    return {"action": "processRecords", "records": records, "millisBehindLatest": millis_behind_latest}
+
+
+def record(data: bytes, number: int, arrived: datetime, sub: int = 0) -> Message:
+    return {
+        "action": "record",
+        "data": base64.b64encode(data).decode(),
+        "partitionKey": "key",
+        "sequenceNumber": str(49_500_000_000 + number),
+        "subSequenceNumber": sub,
+        "approximateArrivalTimestamp": int(arrived.timestamp() * 1000),
+    }
+
+
+def quote(price: float, moment: datetime, symbol: str = "AAPL", **fields: object) -> bytes:
+    return json.dumps({"symbol": symbol, "timestamp": moment.isoformat(), "price": price, **fields}).encode()
+
+
+def ticks(count: int, first: int = 0) -> list[Message]:
+    """A tick a second of two symbols in turn, prices in waves high enough to fire some rules."""
+    records = []
+    for number in range(first, first + count):
+        moment = START + timedelta(seconds=number)
+        price = 100 + (number % 37) * 0.25 + (25 if number % 50 == 49 else 0)
+        symbol = "AAPL" if number % 2 else "MSFT"
+        data = quote(price, moment, symbol, previous_close=100, volume=number * number * 10)
+        records.append(record(data, number, moment))
+    return records
+
+
+def test_a_complete_window_is_archived_and_then_checkpointed(config: ShardConfig, stores: Stores) -> None:
+    """The first record of the next window completes one; the checkpoint covers exactly what was archived."""
+    daemon = run(config, batch(ticks(61)))
+
+    assert daemon.checkpoints == [(str(49_500_000_000 + 59), 0)]
+    name = f"{SHARD}_20261120T143000Z_49500000000_0"
+    assert sorted(stores.objects()) == [
+        f"raw-data/dt=2026-11-20/hour=14/{name}.json.gz",
+        f"ticks/dt=2026-11-20/hour=14/{name}.parquet",
+    ]
+    assert len(stores.lines("raw-data")) == 60
+    assert len(stores.rows()) == 61
+    assert daemon.done == ["initialize", "processRecords"]
+
+
+def test_parquet_holds_the_rows_of_the_table(config: ShardConfig, stores: Stores) -> None:
+    """Every column of the archive equals the attribute of the item with the same key, absent ones included."""
+    run(config, batch(ticks(61)))
+
+    (body,) = (body for key, body in stores.objects().items() if key.endswith(".parquet"))
+    archived = pq.read_table(io.BytesIO(body)).to_pylist()
+    rows = stores.rows()
+    assert len(archived) == 60
+    for row in archived:
+        item = rows[row["symbol"], row["timestamp"]]
+        present = {name: value for name, value in row.items() if value not in (None, [])}
+        assert {name: set(v) if isinstance(v, list) else v for name, v in present.items()} == item
+
+
+def test_replay_after_a_crash_changes_nothing(config: ShardConfig, stores: Stores) -> None:
+    """A process that died before its checkpoint leaves the same rows, bytes and messages as one that did not."""
+    records = ticks(150)
+    run(config, batch(records[:150]))
+    rows, alerts, objects, messages = stores.rows(), stores.alerts(), stores.objects(), stores.new_messages()
+    assert messages
+
+    for start in (0, 1, 60):
+        run(config, batch(records[start:100]), batch(records[100:]))
+        assert (stores.rows(), stores.alerts(), stores.objects(), stores.new_messages()) == (rows, alerts, objects, [])
+
+
+@pytest.mark.parametrize("crash", [1, 10, 21, 59, 99])
+def test_a_restart_continues_the_windows(config: ShardConfig, stores: Stores, crash: int) -> None:
+    """Averages, sides and cooldowns go on over a crash as if nothing had happened."""
+    records = ticks(150)
+    run(config, batch(records[:crash]))
+    run(config, batch(records[crash:]))
+    rows, alerts, messages = stores.rows(), stores.alerts(), stores.new_messages()
+
+    other = ShardConfig(**{**_fields(config), "ticks_table": "ticks2", "alerts_table": "alerts2"})
+    _copy_schemas(config, other)
+    run(other, batch(records))
+    uninterrupted = Stores(other, stores._queue_url)
+    assert rows == uninterrupted.rows()
+    assert alerts == uninterrupted.alerts()
+    assert _ids(messages) == _ids(uninterrupted.new_messages())
+
+
+def test_cooldown_reaches_over_a_restart(config: ShardConfig, stores: Stores) -> None:
+    """An alert that was sent less than the cooldown ago holds back the next one, also in a new process."""
+
+    def level(number: int, price: float) -> Message:
+        moment = START + timedelta(seconds=number)
+        return record(quote(price, moment), number, moment)
+
+    with_level = ShardConfig(**{**_fields(config), "rules": Rules(alert_threshold=100, alert_cooldown_seconds=30)})  # type: ignore[arg-type]
+    run(with_level, batch([level(0, 99), level(1, 101), level(2, 99)]))
+    run(with_level, batch([level(3, 101), level(30, 99), level(31, 101)]))
+
+    rows = [row for _, row in sorted(stores.rows().items())]
+    assert [row.get("anomalies") for row in rows] == [None, *[{"price_level"}] * 5]
+    assert [bool(row.get("suppressed")) for row in rows] == [False, False, False, True, True, False]
+    assert len(stores.new_messages()) == 3
+
+
+def test_duplicates_and_late_ticks(config: ShardConfig, stores: Stores) -> None:
+    """The same timestamp again changes nothing; an earlier one is stored, flagged, and not seen by detection."""
+    moments = [START + timedelta(seconds=second) for second in (0, 10, 10, 5, 5, 20)]
+    prices = [100, 101, 999, 50, 51, 102]
+    records = [record(quote(price, at), number, at) for number, (price, at) in enumerate(zip(prices, moments, strict=True))]
+    with_fast = ShardConfig(**{**_fields(config), "rules": Rules(sma_fast=3, sma_slow=4)})
+    for _ in range(2):  # the second run is a replay
+        run(with_fast, batch(records))
+        rows = [row for _, row in sorted(stores.rows().items())]
+        assert [row["price"] for row in rows] == [100, 50, 101, 102]
+        assert [row.get("late", False) for row in rows] == [False, True, False, False]
+        assert rows[3]["sma_3"] == 101
+
+
+def test_bad_records_are_quarantined_and_the_shard_goes_on(config: ShardConfig, stores: Stores) -> None:
+    """What is not a tick is kept with its reason, position and bytes; its neighbours are processed."""
+    bad = [b"{not json", b'{"symbol":"AAPL"}', b"\xff\xfe", b'{"symbol":"AAPL","price":-1}', b"[" * 5000]
+    records = [record(data, number, START, sub=number) for number, data in enumerate(bad)]
+    good = record(quote(100, START), 9, START)
+    run(config, batch([*records, good]), {"action": "shardEnded"})
+
+    rejects = [json.loads(line) for line in stores.lines("quarantine")]
+    assert [base64.b64decode(reject["data"]) for reject in rejects] == bad
+    assert [reject["sub_sequence_number"] for reject in rejects] == list(range(len(bad)))
+    assert all(reject["reason"] and reject["shard_id"] == SHARD for reject in rejects)
+    assert len(stores.rows()) == 1
+
+
+def test_a_shards_end_is_archived_and_checkpointed(config: ShardConfig, stores: Stores) -> None:
+    """The open window of a closed shard is written before its end is checkpointed, which lets its children begin."""
+    daemon = run(config, batch(ticks(3)), {"action": "shardEnded"})
+
+    assert daemon.checkpoints == [(str(49_500_000_000 + 2), 0), (None, None)]
+    assert len(stores.lines("raw-data")) == 3
+
+
+@pytest.mark.parametrize("action", ["shutdownRequested", "leaseLost"])
+def test_stopping_flushes_nothing(config: ShardConfig, stores: Stores, action: str) -> None:
+    """Stopping is crashing: no half window is written, nothing uncovered is checkpointed."""
+    daemon = run(config, batch(ticks(3)), {"action": action})
+
+    assert daemon.checkpoints == []
+    assert stores.objects() == {}
+    assert daemon.done[-1] == action
+
+
+def test_an_idle_shard_is_archived_when_its_window_is_past(config: ShardConfig, stores: Stores) -> None:
+    """Without new records the window is closed by the clock, and only when the shard has nothing left to read."""
+    now = datetime.now(UTC)
+    old = now - timedelta(seconds=ARCHIVE_SECONDS * 2)
+    behind = run(config, batch([record(quote(1, old), 0, old)]), batch([], millis_behind_latest=5000))
+    assert behind.checkpoints == []
+
+    fresh = run(config, batch([record(quote(1, now), 0, now)]), batch([]))
+    assert fresh.checkpoints == []
+
+    past = run(config, batch([record(quote(1, old), 0, old)]), batch([]))
+    assert past.checkpoints == [("49500000000", 0)]
+
+
+def test_a_window_is_cut_at_its_size(config: ShardConfig, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory stays bounded: a chunk that is full is written and checkpointed in the middle of its window."""
+    records = ticks(10)
+    size = len(base64.b64decode(records[0]["data"]))
+    monkeypatch.setattr(archive, "MAX_CHUNK_BYTES", 4 * size + 10)
+    daemon = run(config, batch(records))
+
+    assert len(daemon.checkpoints) == 2
+    assert len([key for key in stores.objects() if key.startswith("raw-data")]) == 2
+
+
+def test_a_pending_alert_is_sent_and_a_sent_one_is_not(config: ShardConfig, stores: Stores) -> None:
+    """Whoever finds an alert recorded but not marked publishes it; a marked one stays alone."""
+    run(config, batch(ticks(60)))
+    sent = stores.new_messages()
+    table = boto3.resource("dynamodb").Table(config.alerts_table)
+    first = sent[0]
+    table.update_item(
+        Key={"symbol": first["symbol"], "alert_id": first["alert_id"]},
+        UpdateExpression="SET #s = :pending",
+        ExpressionAttributeNames={"#s": "status"},
+        ExpressionAttributeValues={":pending": "pending"},
+    )
+    run(config, batch(ticks(60)))
+
+    assert stores.new_messages() == [first]
+    assert {alert["status"] for alert in stores.alerts().values()} == {"sent"}
+
+
+def test_a_message_carries_what_a_receiver_needs(config: ShardConfig, stores: Stores) -> None:
+    """The JSON of a message equals its row in the alerts table, numbers as numbers."""
+    run(config, batch(ticks(60)))
+
+    alerts = stores.alerts()
+    for message in stores.new_messages():
+        row = alerts[message["alert_id"]]
+        assert {name: float(v) if name in {"price", "value", "threshold"} else v for name, v in row.items() if name in message} == message
+        assert len(message["message"]) <= 140
+
+
+def test_what_waiting_does_not_mend_stops_the_process(
+    config: ShardConfig, stores: Stores, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A missing table ends the process with a line that says what to fix; nothing is checkpointed past it."""
+    boto3.client("dynamodb").delete_table(TableName=config.ticks_table)
+    daemon = Daemon(
+        [{"action": "initialize", "shardId": SHARD, "sequenceNumber": "0", "subSequenceNumber": 0}, batch(ticks(61))]
+    )
+    with pytest.raises(SystemExit) as exit_info:
+        ShardProcess(ShardProcessor(config), daemon, daemon, io.StringIO()).run()
+
+    assert exit_info.value.code == 1
+    assert daemon.checkpoints == []
+    assert daemon.done == ["initialize"]
+    (failure,) = (entry for entry in caplog.records if entry.message == "shard_failed")
+    assert "ResourceNotFoundException" in failure.error  # type: ignore[attr-defined]
+    assert failure.exc_info is None
+
+
+def test_a_record_that_breaks_our_code_is_quarantined(
+    config: ShardConfig, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug costs one record, not the shard, and the symbol's next tick is computed from what was before."""
+    detect = processor_module.Detector.detect
+
+    def broken(self: Any, state: Any, tick: Any) -> Any:
+        if tick.price == 13 * 10**9:
+            raise ZeroDivisionError("bad luck")
+        return detect(self, state, tick)
+
+    monkeypatch.setattr(processor_module.Detector, "detect", broken)
+    moments = [START + timedelta(seconds=second) for second in range(3)]
+    records = [record(quote(price, at), int(price), at) for price, at in zip((12, 13, 14), moments, strict=True)]
+    run(config, batch(records), {"action": "shardEnded"})
+
+    (reject,) = (json.loads(line) for line in stores.lines("quarantine"))
+    assert "ZeroDivisionError" in reject["reason"]
+    assert [row["price"] for _, row in sorted(stores.rows().items())] == [12, 14]
+
+
+def _fields(config: ShardConfig) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in config.__struct_fields__}
+
+
+def _copy_schemas(config: ShardConfig, other: ShardConfig) -> None:
+    dynamodb = boto3.client("dynamodb")
+    for old, new in ((config.ticks_table, other.ticks_table), (config.alerts_table, other.alerts_table)):
+        table = dynamodb.describe_table(TableName=old)["Table"]
+        dynamodb.create_table(
+            TableName=new,
+            KeySchema=table["KeySchema"],
+            AttributeDefinitions=table["AttributeDefinitions"],
+            BillingMode="PAY_PER_REQUEST",
+        )
+
+
+def _ids(messages: list[dict[str, Any]]) -> list[str]:
+    return sorted(f"{message['symbol']} {message['alert_id']}" for message in messages)
