@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import boto3
@@ -13,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from moto import mock_aws
 
-from consumer import processor as processor_module
+from common.tick import Tick
 from consumer.config import ShardConfig
-from consumer.detection import Rules
+from consumer.detection import Detection, Detector, Rules, SymbolState
 from consumer.processor import ShardProcessor
 from consumer.protocol import ShardProcess
 from consumer.sinks import archive
@@ -37,10 +38,12 @@ class Daemon:
         self.done: list[str] = []
 
     def readline(self) -> bytes:
+        """The next message, or the answer to a checkpoint."""
         message, self._answer = self._answer or next(self._messages, None), None
         return json.dumps(message).encode() + b"\n" if message else b""
 
     def write(self, text: str) -> None:
+        """Take what the process says."""
         message = json.loads(text)
         if message["action"] == "checkpoint":
             self.checkpoints.append((message["sequenceNumber"], message["subSequenceNumber"]))
@@ -60,22 +63,27 @@ class Stores:
         self._queue_url = queue_url
 
     def rows(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """The items of the ticks table by key."""
         table = boto3.resource("dynamodb").Table(self._config.ticks_table)
         return {(str(item["symbol"]), str(item["timestamp"])): item for item in table.scan()["Items"]}
 
     def alerts(self) -> dict[str, dict[str, Any]]:
+        """The items of the alerts table by id, without the time of publishing."""
         items = boto3.resource("dynamodb").Table(self._config.alerts_table).scan()["Items"]
         return {str(item["alert_id"]): {k: v for k, v in item.items() if k != "published_at"} for item in items}
 
     def objects(self) -> dict[str, bytes]:
+        """The objects of the archive by key."""
         bucket = boto3.resource("s3").Bucket(self._config.archive_bucket)
         return {item.key: item.get()["Body"].read() for item in bucket.objects.all()}
 
     def lines(self, prefix: str) -> list[bytes]:
+        """The lines of all gzipped objects below a prefix."""
         bodies = [body for key, body in self.objects().items() if key.startswith(prefix)]
         return [line for body in bodies for line in gzip.decompress(body).splitlines()]
 
     def new_messages(self) -> list[dict[str, Any]]:
+        """The messages that came since the last call."""
         sqs, found = boto3.client("sqs"), []
         while messages := sqs.receive_message(QueueUrl=self._queue_url, MaxNumberOfMessages=10).get("Messages"):
             for message in messages:
@@ -86,6 +94,7 @@ class Stores:
 
 @pytest.fixture
 def config(monkeypatch: pytest.MonkeyPatch) -> Iterator[ShardConfig]:
+    """Stores on an AWS of this test's own, and the configuration that names them."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with mock_aws():
@@ -120,6 +129,7 @@ def config(monkeypatch: pytest.MonkeyPatch) -> Iterator[ShardConfig]:
 
 @pytest.fixture
 def stores(config: ShardConfig) -> Stores:
+    """A look at the stores, with a queue subscribed to the topic."""
     sqs = boto3.client("sqs")
     url = sqs.create_queue(QueueName="alerts")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -138,10 +148,12 @@ def run(config: ShardConfig, *messages: Message) -> Daemon:
 
 
 def batch(records: list[Message], millis_behind_latest: int = 0) -> Message:
+    """The daemon's message with records."""
     return {"action": "processRecords", "records": records, "millisBehindLatest": millis_behind_latest}
 
 
 def record(data: bytes, number: int, arrived: datetime, sub: int = 0) -> Message:
+    """A record as the daemon writes it."""
     return {
         "action": "record",
         "data": base64.b64encode(data).decode(),
@@ -153,6 +165,7 @@ def record(data: bytes, number: int, arrived: datetime, sub: int = 0) -> Message
 
 
 def quote(price: float, moment: datetime, symbol: str = "AAPL", **fields: object) -> bytes:
+    """A payload."""
     return json.dumps({"symbol": symbol, "timestamp": moment.isoformat(), "price": price, **fields}).encode()
 
 
@@ -204,8 +217,8 @@ def test_replay_after_a_crash_changes_nothing(config: ShardConfig, stores: Store
     rows, alerts, objects, messages = stores.rows(), stores.alerts(), stores.objects(), stores.new_messages()
     assert messages
 
-    for start in (0, 1, 60):
-        run(config, batch(records[start:100]), batch(records[100:]))
+    for start in (0, 60, 120):  # where checkpoints can be
+        run(config, batch(records[start:130]), batch(records[130:]))
         assert (stores.rows(), stores.alerts(), stores.objects(), stores.new_messages()) == (rows, alerts, objects, [])
 
 
@@ -233,7 +246,9 @@ def test_cooldown_reaches_over_a_restart(config: ShardConfig, stores: Stores) ->
         moment = START + timedelta(seconds=number)
         return record(quote(price, moment), number, moment)
 
-    with_level = ShardConfig(**{**_fields(config), "rules": Rules(alert_threshold=100, alert_cooldown_seconds=30)})  # type: ignore[arg-type]
+    with_level = ShardConfig(
+        **{**_fields(config), "rules": Rules(alert_threshold=Decimal(100), alert_cooldown_seconds=30)}
+    )
     run(with_level, batch([level(0, 99), level(1, 101), level(2, 99)]))
     run(with_level, batch([level(3, 101), level(30, 99), level(31, 101)]))
 
@@ -247,7 +262,9 @@ def test_duplicates_and_late_ticks(config: ShardConfig, stores: Stores) -> None:
     """The same timestamp again changes nothing; an earlier one is stored, flagged, and not seen by detection."""
     moments = [START + timedelta(seconds=second) for second in (0, 10, 10, 5, 5, 20)]
     prices = [100, 101, 999, 50, 51, 102]
-    records = [record(quote(price, at), number, at) for number, (price, at) in enumerate(zip(prices, moments, strict=True))]
+    records = [
+        record(quote(price, at), number, at) for number, (price, at) in enumerate(zip(prices, moments, strict=True))
+    ]
     with_fast = ShardConfig(**{**_fields(config), "rules": Rules(sma_fast=3, sma_slow=4)})
     for _ in range(2):  # the second run is a replay
         run(with_fast, batch(records))
@@ -339,7 +356,11 @@ def test_a_message_carries_what_a_receiver_needs(config: ShardConfig, stores: St
     alerts = stores.alerts()
     for message in stores.new_messages():
         row = alerts[message["alert_id"]]
-        assert {name: float(v) if name in {"price", "value", "threshold"} else v for name, v in row.items() if name in message} == message
+        assert {
+            name: float(v) if name in {"price", "value", "threshold"} else v
+            for name, v in row.items()
+            if name in message
+        } == message
         assert len(message["message"]) <= 140
 
 
@@ -366,14 +387,14 @@ def test_a_record_that_breaks_our_code_is_quarantined(
     config: ShardConfig, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bug costs one record, not the shard, and the symbol's next tick is computed from what was before."""
-    detect = processor_module.Detector.detect
+    detect = Detector.detect
 
-    def broken(self: Any, state: Any, tick: Any) -> Any:
+    def broken(self: Detector, state: SymbolState, tick: Tick) -> Detection:
         if tick.price == 13 * 10**9:
             raise ZeroDivisionError("bad luck")
         return detect(self, state, tick)
 
-    monkeypatch.setattr(processor_module.Detector, "detect", broken)
+    monkeypatch.setattr(Detector, "detect", broken)
     moments = [START + timedelta(seconds=second) for second in range(3)]
     records = [record(quote(price, at), int(price), at) for price, at in zip((12, 13, 14), moments, strict=True)]
     run(config, batch(records), {"action": "shardEnded"})
