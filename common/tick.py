@@ -245,14 +245,13 @@ def fixed(number: Decimal) -> int:
     return units
 
 
-@lru_cache(maxsize=16384)
 def decimal_text(units: int, places: int = 9) -> str:
     """Write units of 10^-places as a decimal without trailing zeros: ``decimal_text(43_580_000_000)`` is ``43.58``."""
-    sign = "-" if units < 0 else ""
-    whole, rest = divmod(abs(units), 10**places)
-    if rest == 0:
-        return f"{sign}{whole}"
-    return f"{sign}{whole}.{rest:0{places}d}".rstrip("0")
+    digits = str(units)
+    if units < 0 or len(digits) <= places:
+        digits = str(abs(units)).zfill(places + 1)
+    text = f"{digits[:-places]}.{digits[-places:]}".rstrip("0").rstrip(".")
+    return f"-{text}" if units < 0 else text
 
 
 _Numbers = tuple[int, int | None, int | None, int | None, int | None, int | None]

@@ -86,8 +86,8 @@ class Detector:
         self.rules = rules
         self.history = max(rules.sma_slow, rules.z_score_window + 1, rules.volume_window + 1)
         """How many ticks fill every window."""
-        self._fast = rules.sma_fast
-        self._slow = rules.sma_slow
+        self._fast, self._fast_micro = rules.sma_fast, rules.sma_fast * _PRICE_TO_MICRO
+        self._slow, self._slow_micro = rules.sma_slow, rules.sma_slow * _PRICE_TO_MICRO
         self._move = Ratio.of(rules.price_move_percent)
         self._move_reset = Ratio.of(rules.price_move_reset_percent)
         self._z = Ratio.of(rules.z_score_threshold).squared()
@@ -109,42 +109,47 @@ class Detector:
         """
         state = self.new_state()
         for tick in ticks:
-            self._remember(state, tick, _return(tick, state.last), _volume_delta(tick, state.last))
+            self.detect(state, tick)
         state.sides = sides
         state.sent = sent
         return state
 
-    def detect(self, state: SymbolState, tick: Tick) -> Detection:
+    def detect(self, state: SymbolState, tick: Tick) -> Detection:  # noqa: C901, PLR0912, PLR0915  (straight on: the hot path)
         """Say what an accepted tick means, and remember it in ``state``."""
         price, last = tick.price, state.last
         prices, returns, deltas = state.prices, state.returns, state.deltas
-        cross, move, _, _, _, level_side = state.sides
-        if last is None or tick.previous_close != last.previous_close:
-            move = NONE  # a new day starts from nowhere
-        before = (cross, move, *state.sides[2:])
+        before = state.sides
+        if before[PRICE_MOVE] and (last is None or tick.previous_close != last.previous_close):
+            before = (before[0], NONE, *before[2:])  # a move starts from nowhere on a new day
+        cross, move, _, _, _, level_side = before
         z_side = band_side = spike_side = NONE
         sma_fast = sma_slow = z_score = upper = lower = None
 
-        if len(prices.values) >= self._fast - 1:
-            fast_total = self._fast_total(state, price)
-            sma_fast = divide(fast_total, self._fast * _PRICE_TO_MICRO)
-            if len(prices.values) >= self._slow - 1:
-                total, squares = prices.preview(price)
-                sma_slow = divide(total, self._slow * _PRICE_TO_MICRO)
-                cross = rule.sma_cross(fast_total * self._slow - total * self._fast, cross)
-                variance = self._slow * squares - total * total
-                band_side = rule.bollinger(self._slow * price - total, variance, self._width_squared)
-                upper, lower = self._bands(total, variance)
+        price_sums = total, squares = prices.sums_with(price)
+        fast_total = state.fast_total + price
+        seen = len(prices.values) + 1
+        if seen > self._fast:
+            fast_total -= prices.values[-self._fast]  # the fast window is the newest part of the slow one
+        if seen >= self._fast:
+            sma_fast = divide(fast_total, self._fast_micro)
+        if seen >= self._slow:
+            sma_slow = divide(total, self._slow_micro)
+            cross = rule.sma_cross(fast_total * self._slow - total * self._fast, cross)
+            variance = self._slow * squares - total * total
+            band_side = rule.bollinger(self._slow * price - total, variance, self._width_squared)
+            upper, lower = self._bands(total, variance)
 
-        change = _return(tick, last)
-        if change is not None and returns.full:
+        change = 0 if last is None else divide((price - last.price) * PRICE_UNITS, last.price)
+        if returns.full:
             deviation = returns.size * change - returns.total
             variance = returns.size * returns.squares - returns.total * returns.total
-            z_side = rule.z_score(deviation, variance, self._z)
-            z_score = divide_by_root(deviation * MICRO, variance) if variance else None
+            if variance:
+                z_side = rule.z_score(deviation, variance, self._z)
+                z_score = divide_by_root(deviation * MICRO, variance)
 
-        move = self._price_move(tick, move)
-        delta = _volume_delta(tick, last)
+        close = tick.previous_close
+        move = NONE if close is None else rule.price_move(price, close, move, self._move, self._move_reset)
+        delta = _volume_delta(tick.volume, None if last is None else last.volume)
         if delta is not None and deltas.full:
             spike_side = rule.volume_spike(delta, deltas.total, deltas.size, self._spike)
         level = self._levels.get(tick.symbol, self._default_level)
@@ -154,42 +159,29 @@ class Detector:
         detection = Detection(sma_fast, sma_slow, z_score, upper, lower, sides, [])
         if sides != before:
             detection.alerts = self._alerts(state, tick, before, detection, delta)
+
+        # From here on nothing fails: a tick is remembered whole or not at all.
         for alert in detection.alerts:
             if not alert.suppressed:
                 state.sent[alert.rule, alert.direction] = alert.timestamp
-        self._remember(state, tick, change, delta)
+        prices.push(price, price_sums)
+        state.fast_total = fast_total
+        if last is not None:
+            returns.push(change, returns.sums_with(change))
+        if delta is None:
+            deltas.clear()
+        else:
+            deltas.push(delta, deltas.sums_with(delta))
+        state.last = tick
         state.sides = sides
         return detection
-
-    def _remember(self, state: SymbolState, tick: Tick, change: int | None, delta: int | None) -> None:
-        state.fast_total = self._fast_total(state, tick.price)
-        state.prices.push(tick.price)
-        if change is not None:
-            state.returns.push(change)
-        if delta is None:
-            state.deltas.clear()
-        else:
-            state.deltas.push(delta)
-        state.last = tick
-
-    def _fast_total(self, state: SymbolState, price: int) -> int:
-        """Sum of the fast window with ``price`` in it: the fast window is the newest part of the slow one."""
-        values = state.prices.values
-        return state.fast_total + price - (values[-self._fast] if len(values) >= self._fast else 0)
 
     def _bands(self, total: int, variance: int) -> tuple[int, int]:
         """(Σp ± width·sqrt(n·Σp² - (Σp)²)) / n."""
         width = self._width
         return add_root(
-            total * width.denominator,
-            width.numerator * width.numerator * variance,
-            self._slow * _PRICE_TO_MICRO * width.denominator,
+            total * width.denominator, self._width_squared.numerator * variance, self._slow_micro * width.denominator
         )
-
-    def _price_move(self, tick: Tick, last: int) -> int:
-        if tick.previous_close is None:
-            return NONE
-        return rule.price_move(tick.price, tick.previous_close, last, self._move, self._move_reset)
 
     def _alerts(
         self, state: SymbolState, tick: Tick, before: Sides, detection: Detection, delta: int | None
@@ -254,16 +246,11 @@ def change_percent(tick: Tick) -> int | None:
     return None if close is None else divide((tick.price - close) * 100 * MICRO, close)
 
 
-def _return(tick: Tick, last: Tick | None) -> int | None:
-    """The return since the last tick, in parts per billion."""
-    return None if last is None else divide((tick.price - last.price) * PRICE_UNITS, last.price)
-
-
-def _volume_delta(tick: Tick, last: Tick | None) -> int | None:
+def _volume_delta(volume: int | None, last: int | None) -> int | None:
     """What was traded since the last tick; the session's volume starts again from 0 when it falls."""
-    if tick.volume is None or last is None or last.volume is None:
+    if volume is None or last is None:
         return None
-    return tick.volume - last.volume if tick.volume >= last.volume else tick.volume
+    return volume - last if volume >= last else volume
 
 
 def _micro(ratio: Ratio) -> int:

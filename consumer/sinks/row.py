@@ -1,6 +1,7 @@
 """A processed tick as the stores see it: one row, whose columns are defined here and nowhere else."""
 
-from collections.abc import Iterator
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -66,6 +67,15 @@ class RowWriter:
             Column("arrived_at", "S"),
             Column("expires_at", "N"),
         )
+        others = [
+            index
+            for index, column in enumerate(self.columns)
+            if column.kind in {"SS", "BOOL"} or column.name == "source"
+        ]
+        plain = [index for index in range(len(self.columns)) if index not in others]
+        self._plain, self._others = itemgetter(*plain), itemgetter(*others)
+        self._heads = [f'"{self.columns[index].name}":{{"{self.columns[index].kind}":"' for index in plain]
+        self._other_columns = [self.columns[index] for index in others]
         self._shard_id = shard_id
         self._retention_seconds = retention_days * 24 * 3600
 
@@ -115,14 +125,24 @@ class RowWriter:
 
     def item(self, row: Row) -> dict[str, dict[str, Any]]:
         """Write a row as a DynamoDB item, for calls that take one."""
-        return {column.name: {column.kind: value} for column, value in self._present(row)}
+        return {
+            column.name: {column.kind: value}
+            for column, value in zip(self.columns, row, strict=True)
+            if value is not None
+        }
 
     def item_json(self, row: Row) -> str:
-        """Write a row as the JSON of a DynamoDB item, for requests whose body is built by hand."""
-        return "{" + ",".join([_attribute_json(column, value) for column, value in self._present(row)]) + "}"
-
-    def _present(self, row: Row) -> Iterator[tuple[Column, Any]]:
-        return ((column, value) for column, value in zip(self.columns, row, strict=True) if value is not None)
+        """Write a row as the JSON of a DynamoDB item, for requests whose body is built directly."""
+        # Text that needs no escaping, which is nearly all of a row, is only wrapped.
+        plain = [
+            f'{head}{text}"}}' for head, text in zip(self._heads, self._plain(row), strict=True) if text is not None
+        ]
+        others = [
+            f'"{name}":{{"{kind}":{msgspec.json.encode(value).decode()}}}'
+            for (name, kind, _), value in zip(self._other_columns, self._others(row), strict=True)
+            if value is not None
+        ]
+        return "{" + ",".join(plain + others) + "}"
 
 
 def _quote(tick: Tick) -> tuple[Any, ...]:
@@ -142,15 +162,10 @@ def _quote(tick: Tick) -> tuple[Any, ...]:
     )
 
 
+@lru_cache(maxsize=16384)  # a session's open, high, low and previous close come again and again
 def _price_text(units: int | None) -> str | None:
     return None if units is None else decimal_text(units)
 
 
 def _micro_text(units: int | None) -> str | None:
     return None if units is None else decimal_text(units, 6)
-
-
-def _attribute_json(column: Column, value: Any) -> str:  # noqa: ANN401
-    if column.kind == "N":
-        return f'"{column.name}":{{"N":"{value}"}}'
-    return f'"{column.name}":{{"{column.kind}":{msgspec.json.encode(value).decode()}}}'
