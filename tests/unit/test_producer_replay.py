@@ -1,0 +1,410 @@
+"""The replay feed: every format and header, bars as ticks, pacing, and rows that cannot be read."""
+
+import gzip
+import json
+import math
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+from common.errors import SettingsError, UserError
+from common.tick import Tick
+from producer.feeds.replay import replay
+from tests.unit.fake_clock import FakeClock
+
+
+def read(path: Path, symbol: str | None = None, only: tuple[str, ...] = ()) -> list[Tick]:
+    """Replay the whole file at once."""
+    return list(replay(path, symbol=symbol, only=only, speed=math.inf, clock=FakeClock()))
+
+
+def units(text: str) -> int:
+    """Say a price in units of 10⁻⁹."""
+    return int(Decimal(text).scaleb(9))
+
+
+BARS = """Date,Open,High,Low,Close,Adj Close,Volume,Name
+2016-01-04,10.5,11,10,10.75,9.9,100.0,re
+2016-01-04,20,21.123456789,19,20.5,9.9,7,MHK
+2016-01-05,10.7,12,10.6,11.25,9.9,50,RE
+2016-01-07,11,11,11,11.5,9.9,60,RE
+"""
+
+BARS_AS_TICKS = [
+    Tick("RE", "2016-01-04T00:00:00.000000Z", units("10.75"), units("10.5"), units("11"), units("10"), None, 100),
+    Tick("MHK", "2016-01-04T00:00:00.000000Z", units("20.5"), units("20"), 21_123_456_789, units("19"), None, 7),
+    Tick(
+        *("RE", "2016-01-05T00:00:00.000000Z", units("11.25"), units("10.7"), units("12"), units("10.6")),
+        *(units("10.75"), 50),
+    ),
+    Tick(
+        *("RE", "2016-01-07T00:00:00.000000Z", units("11.5"), units("11"), units("11"), units("11")),
+        *(units("11.25"), 60),
+    ),
+]
+for _tick in BARS_AS_TICKS:
+    _tick.source = "replay"
+
+
+def bars_as_rows() -> list[dict[str, str]]:
+    """Give the bars as text by column."""
+    header, *lines = BARS.splitlines()
+    return [dict(zip(header.split(","), line.split(","), strict=True)) for line in lines]
+
+
+def jsonl(rows: list[dict[str, Any]]) -> bytes:
+    """Write rows as JSON lines."""
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def numeric_bars() -> bytes:
+    """The bars as JSON lines whose numbers are numbers, written with their decimals as they are."""
+    lines = []
+    for row in bars_as_rows():
+        fields = (
+            f'"{name}": {value}' if name not in {"Date", "Name"} else f'"{name}": "{value}"'
+            for name, value in row.items()
+        )
+        lines.append("{" + ", ".join(fields) + "}\n")
+    return "".join(lines).encode()
+
+
+def parquet_bars() -> bytes:
+    """Write the bars as Parquet, with the types that data frames have."""
+    rows = bars_as_rows()
+    table = pa.table(
+        {
+            "Date": pa.array([date.fromisoformat(row["Date"]) for row in rows]),
+            **{name: pa.array([float(row[name]) for row in rows]) for name in ("Open", "High", "Low", "Close")},
+            "Volume": pa.array([int(float(row["Volume"])) for row in rows]),
+            "Ticker": pa.array([row["Name"] for row in rows]).dictionary_encode(),
+        }
+    )
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return sink.getvalue().to_pybytes()
+
+
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {"": bytes, ".gz": gzip.compress, ".zst": zstd.compress}
+
+
+@pytest.mark.parametrize("compression", COMPRESS)
+@pytest.mark.parametrize(
+    ("suffix", "content"),
+    [
+        (".csv", BARS.encode()),
+        (".csv", b"\xef\xbb\xbf" + BARS.replace("\n", "\r\n").encode()),
+        (".jsonl", numeric_bars()),
+        (".ndjson", jsonl(bars_as_rows())),
+        (".parquet", parquet_bars()),
+    ],
+    ids=["csv", "csv with BOM and CRLF", "jsonl of numbers", "jsonl of text", "parquet"],
+)
+def test_every_format_gives_the_same_ticks(tmp_path: Path, suffix: str, content: bytes, compression: str) -> None:
+    """The same bars give exactly the same ticks as CSV, JSON lines and Parquet, plain and compressed."""
+    path = tmp_path / f"bars{suffix}{compression}"
+    path.write_bytes(COMPRESS[compression](content))
+    assert read(path) == BARS_AS_TICKS
+
+
+@pytest.mark.parametrize("time", ["Date", "datetime", "TIME", "timestamp", "Timestamp "])
+@pytest.mark.parametrize("symbol", ["Symbol", "TICKER", "name"])
+@pytest.mark.parametrize("price", ["Close", "close", "PRICE"])
+def test_usual_headers_are_known_in_any_case(tmp_path: Path, time: str, symbol: str, price: str) -> None:
+    """The usual names of the time, symbol and price columns are understood, whatever their case."""
+    path = tmp_path / "bars.csv"
+    path.write_text(f"{symbol},{time},{price}\nKO,2024-03-04 09:30:00-05:00,61.5\n")
+    assert read(path) == [Tick("KO", "2024-03-04T14:30:00.000000Z", units("61.5"), source="replay")]
+
+
+def test_contract_names_win_over_other_names(tmp_path: Path) -> None:
+    """Where a file has both, symbol is the symbol and name is not, and a price makes the row a tick."""
+    path = tmp_path / "ticks.csv"
+    path.write_text("name,symbol,date,timestamp,price,close\nCoca-Cola Co,KO,2020-01-01,2024-03-04,61.5,9\n")
+    assert read(path) == [Tick("KO", "2024-03-04T00:00:00.000000Z", units("61.5"), source="replay")]
+
+
+def test_ticks_pass_as_they_are(tmp_path: Path) -> None:
+    """Rows with a price keep their volume, previous_close and source; absent and null fields stay absent."""
+    path = tmp_path / "ticks.jsonl"
+    path.write_text(
+        '{"symbol":"ko","timestamp":"2024-03-04T10:00:00Z","price":61.123456789012,"open":61,"high":62.5,"low":60.5,'
+        '"previous_close":60,"volume":1000,"source":"yahoo","change":1.1}\n'
+        '{"symbol":"KO","timestamp":"2024-03-04T10:00:01Z","price":61,"open":null,"previous_close":0,"volume":900}\n\n'
+    )
+    first, second = read(path)
+    assert first == Tick(
+        *("KO", "2024-03-04T10:00:00.000000Z", 61_123_456_789, units("61"), units("62.5"), units("60.5")),
+        *(units("60"), 1000, "yahoo"),
+    )
+    assert second == Tick("KO", "2024-03-04T10:00:01.000000Z", units("61"), volume=900, source="replay")
+
+
+def test_bars_volume_is_added_up_over_the_utc_day(tmp_path: Path) -> None:
+    """A symbol's volume grows through its UTC day, fractions exactly, and starts again on the next."""
+    path = tmp_path / "bars.csv"
+    path.write_text(
+        "time,close,volume\n"
+        "2024-03-04T23:00:00Z,1,0.4\n"
+        "2024-03-04T23:30:00Z,2,0.4\n"
+        "2024-03-04T19:45:00-05:00,3,10\n"  # 00:45 UTC on the 5th
+        "2024-03-05T01:00:00Z,4,\n"
+        "2024-03-05T02:00:00Z,5,5.0\n"
+    )
+    ticks = read(path, symbol="INDA")
+    assert [tick.volume for tick in ticks] == [0, 1, 10, None, 15]
+    assert [tick.previous_close for tick in ticks] == [None, None, units("2"), units("2"), units("2")]
+    assert {tick.symbol for tick in ticks} == {"INDA"}
+
+
+def test_only_the_wanted_symbols_are_published(tmp_path: Path) -> None:
+    """SYMBOLS passes over a file's other symbols."""
+    path = tmp_path / "bars.csv"
+    path.write_text(BARS)
+    assert read(path, only=("MHK",)) == [BARS_AS_TICKS[1]]
+
+
+def test_symbols_that_the_contract_refuses_pass(tmp_path: Path) -> None:
+    """A symbol such as NYSE:LMT goes to the stream as it is: the consumer's quarantine keeps and counts it."""
+    path = tmp_path / "bars.csv"
+    path.write_text("date,close,symbol\n2024-03-04,1,NYSE:LMT\n2024-03-04,1,LMT\n")
+    assert [tick.symbol for tick in read(path)] == ["NYSE:LMT", "LMT"]
+
+
+def test_real_bars(tmp_path: Path) -> None:
+    """Real files, one without a symbol column and one with gaps, are read to their last row."""
+    data = Path(__file__).parents[1] / "data"
+    assert len(read(data / "inda_1min.csv", symbol="INDA")) == 3500
+    assert len(read(data / "sp500_daily.csv")) == 10_000
+
+
+def test_parquet_types(tmp_path: Path) -> None:
+    """Parquet's timestamps with and without a zone, decimals, integers and missing numbers are understood."""
+    path = tmp_path / "ticks.parquet"
+    moment = datetime(2024, 3, 4, 14, 30, 0, 123456, tzinfo=UTC)
+    pq.write_table(
+        pa.table(
+            {
+                "timestamp": pa.array([moment, moment], pa.timestamp("ns", tz="America/New_York")),
+                "price": pa.array([Decimal("61.123456789"), Decimal(61)], pa.decimal128(20, 9)),
+                "open": pa.array([1.1, math.nan]),
+                "volume": pa.array([5, None], pa.int64()),
+            }
+        ),
+        path,
+    )
+    assert read(path, symbol="KO") == [
+        Tick("KO", "2024-03-04T14:30:00.123456Z", 61_123_456_789, open=units("1.1"), volume=5, source="replay"),
+        Tick("KO", "2024-03-04T14:30:00.123456Z", units("61"), source="replay"),
+    ]
+
+
+GOOD = "2024-03-04,1,KO"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("2024-03-04,abc,KO", "'abc' is not a number"),
+        ("2024-03-04,,KO", "a price is missing, or 0"),
+        ("2024-03-04,-1,KO", "a price is not above 0"),
+        ("2024-03-04,inf,KO", "a price is not above 0"),
+        ("2024-03-04,NaN,KO", "a price is missing, or 0"),
+        ("2024-03-04,1e400,KO", "a price is not above 0"),
+        ("yesterday,1,KO", "timestamp is not ISO 8601"),
+        ("2024-03-04,1,", "there is no symbol"),
+        ("2024-03-04,1", "has 2 fields, and the header has 3"),
+        ("2024-03-04,1,KO,4", "has 4 fields, and the header has 3"),
+        ('2024-03-04,1,"KO" x', "is not CSV"),
+        ('2024-03-04,1,"K""O"', "symbol is not 1 to 32 characters"),
+    ],
+)
+def test_unreadable_row_is_named_by_file_and_line(tmp_path: Path, line: str, reason: str) -> None:
+    """Rows before an unreadable one are given; then one line names the file, the line and the reason."""
+    path = tmp_path / "bars.csv"
+    path.write_text(f"date,close,symbol\n{GOOD}\n\n{line}\n{GOOD}\n")
+    feed = replay(path, symbol=None, only=(), speed=math.inf, clock=FakeClock())
+    assert next(feed).symbol == "KO"
+    with pytest.raises(UserError) as failure:
+        next(feed)
+    assert str(failure.value).startswith(f"{path}, line 4: {reason}")
+    assert "\n" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"{", "is not a JSON object"),
+        (b"[1]", "is not a JSON object"),
+        (b'{"symbol":"\xff"}', "is not a JSON object"),
+        (b'{"symbol":"KO","timestamp":1709546400,"price":1}', "timestamp is not ISO 8601"),
+        (b'{"symbol":"KO","timestamp":"2024-03-04","price":true}', "'True' is not a number"),
+        (b'{"symbol":"KO","timestamp":"2024-03-04","price":{"a":1}}', "is not a number"),
+        (b'{"symbol":"KO","timestamp":"2024-03-04","cost":1}', "there is neither price nor close among its columns"),
+        (b'{"symbol":"KO","timestamp":"2024-03-04","price":1,"volume":-1}', "volume is not between 0 and"),
+        (b"[" * 100_000, "is not a JSON object"),
+    ],
+)
+def test_unreadable_json_line_is_named(tmp_path: Path, line: bytes, reason: str) -> None:
+    """What is not a JSON object, or an object that is no tick and no bar, is refused with its line's number."""
+    path = tmp_path / "ticks.jsonl"
+    path.write_bytes(b'{"symbol":"KO","timestamp":"2024-03-04","price":1}\n' + line + b"\n")
+    with pytest.raises(UserError) as failure:
+        read(path)
+    assert str(failure.value).startswith(f"{path}, line 2: ")
+    assert reason in str(failure.value)
+
+
+def test_bytes_that_are_not_utf8_are_named_by_line(tmp_path: Path) -> None:
+    """A stray byte deep in a CSV file is reported with its own line, not with that of the block that was read."""
+    path = tmp_path / "bars.csv"
+    path.write_bytes(b"date,close,symbol\n" + f"{GOOD}\n".encode() * 5 + b"2024-03-04,1,K\xff\n")
+    with pytest.raises(UserError, match="line 7: symbol is not"):
+        read(path)
+
+
+def test_unreadable_parquet_row_is_named_by_its_number(tmp_path: Path) -> None:
+    """In Parquet the row's number is named, across batches."""
+    path = tmp_path / "ticks.parquet"
+    prices = [1.0] * 9999 + [-1.0]
+    pq.write_table(pa.table({"date": ["2024-03-04"] * 10_000, "price": prices}), path)
+    with pytest.raises(UserError, match=r"ticks\.parquet, row 10000: a price is not above 0"):
+        read(path, symbol="KO")
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        ("a,b,c", "there is no timestamp, datetime, date or time among its columns: a, b, c"),
+        ("date,open,symbol", "there is neither price nor close among its columns: date, open, symbol"),
+        ("date,time,close", "date and time are two columns: join them to one, named timestamp"),
+        ("date,close,volume", "there is no symbol: name it with SYMBOL (--symbol)"),
+    ],
+)
+def test_unknown_columns_are_refused_at_once(tmp_path: Path, header: str, reason: str) -> None:
+    """A file whose columns do not make ticks is refused before anything is published."""
+    path = tmp_path / "bars.csv"
+    path.write_text(f"{header}\n2024-03-04,1,2\n")
+    with pytest.raises(UserError) as failure:
+        replay(path, symbol=None, only=(), speed=1, clock=FakeClock())
+    assert reason in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "compression"), [("csv", ".gz"), ("csv", ".zst"), ("jsonl", ".gz"), ("parquet", ".zst"), ("parquet", "")]
+)
+def test_damaged_file_is_refused_in_one_line(tmp_path: Path, suffix: str, compression: str) -> None:
+    """A file that was cut short is an error, not a shorter file."""
+    content = {"csv": BARS.encode(), "jsonl": numeric_bars(), "parquet": parquet_bars()}[suffix]
+    path = tmp_path / f"bars.{suffix}{compression}"
+    path.write_bytes(COMPRESS[compression](content)[:-10])
+    with pytest.raises(UserError) as failure:
+        read(path)
+    assert str(path) in str(failure.value)
+    assert "\n" not in str(failure.value)
+
+
+@pytest.mark.parametrize("name", ["bars.parquet", "bars.csv.gz", "bars.csv.zst"])
+def test_file_that_is_not_what_its_name_says(tmp_path: Path, name: str) -> None:
+    """Text under the name of another format is refused in one line."""
+    path = tmp_path / name
+    path.write_text(BARS)
+    with pytest.raises(UserError, match="bars"):
+        read(path)
+
+
+def test_damaged_parquet_page_is_refused(tmp_path: Path) -> None:
+    """A Parquet file with a footer but damaged data is refused with the row after the last good one."""
+    path = tmp_path / "bars.parquet"
+    content = bytearray(parquet_bars())
+    content[4:200] = bytes(196)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="row 1: is not readable as Parquet"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("missing.csv", "cannot be read: No such file or directory"),
+        ("directory.csv", "cannot be read: Is a directory"),
+        ("secret.csv", "cannot be read: Permission denied"),
+        ("bars.xlsx", "is not named .csv, .jsonl or .parquet, nor one of these with .gz or .zst"),
+    ],
+)
+def test_file_that_cannot_be_opened(tmp_path: Path, name: str, reason: str) -> None:
+    """A file that is missing, a directory, forbidden or of an unknown kind is a wrong setting, in one line."""
+    (tmp_path / "directory.csv").mkdir()
+    (tmp_path / "secret.csv").write_text(BARS)
+    (tmp_path / "secret.csv").chmod(0)
+    (tmp_path / "bars.xlsx").write_text(BARS)
+    if os.geteuid() == 0 and name == "secret.csv":
+        os.seteuid(65534)  # root may read everything
+    try:
+        with pytest.raises(SettingsError) as failure:
+            read(tmp_path / name)
+    finally:
+        if os.getuid() == 0:
+            os.seteuid(0)
+    assert str(failure.value) == f"REPLAY_FILE: {tmp_path / name} {reason}"
+
+
+def test_empty_file_has_no_ticks(tmp_path: Path) -> None:
+    """A file without rows is a feed that ends at once."""
+    for name, content in (("a.csv", ""), ("b.csv", "date,close,symbol\n"), ("c.jsonl", "\n")):
+        (tmp_path / name).write_text(content)
+        assert read(tmp_path / name) == []
+
+
+def test_file_is_streamed(tmp_path: Path) -> None:
+    """Ticks come before the rest of the file is read: a bad row later on does not keep back the first ones."""
+    path = tmp_path / "bars.jsonl"
+    path.write_text('{"symbol":"KO","date":"2024-03-04","close":1}\n' * 100_000 + "junk\n")
+    feed = replay(path, symbol=None, only=(), speed=math.inf, clock=FakeClock())
+    assert [next(feed).symbol for _ in range(1000)] == ["KO"] * 1000
+
+
+def paced(tmp_path: Path, speed: float, clock: FakeClock) -> list[Tick]:
+    """Replay four ticks, one of them out of order and one after a night."""
+    path = tmp_path / "bars.csv"
+    path.write_text(
+        "timestamp,price,symbol\n"
+        "2024-03-04T10:00:00Z,1,A\n"
+        "2024-03-04T10:00:10Z,2,A\n"
+        "2024-03-04T10:00:04Z,3,B\n"
+        "2024-03-05T10:00:00Z,4,A\n"
+    )
+    return list(replay(path, symbol=None, only=(), speed=speed, clock=clock))
+
+
+@pytest.mark.parametrize("speed", [1, 4, 0.5])
+def test_recorded_time_paces_the_ticks(tmp_path: Path, speed: float) -> None:
+    """Each tick waits for its recorded distance from the first, divided by the speed; gaps over night too."""
+    clock = FakeClock()
+    assert len(paced(tmp_path, speed, clock)) == 4
+    assert clock.waits == [0, 10 / speed, 4 / speed, 86_400 / speed]
+
+
+def test_max_does_not_wait(tmp_path: Path) -> None:
+    """As fast as possible is without a single wait."""
+    clock = FakeClock()
+    assert len(paced(tmp_path, math.inf, clock)) == 4
+    assert clock.waits == []
+
+
+def test_a_stop_ends_the_replay_in_a_gap(tmp_path: Path) -> None:
+    """When the clock ends a wait, the feed ends and the tick that waited is not given."""
+    assert len(paced(tmp_path, 1, FakeClock(end=3600))) == 3

@@ -1,0 +1,79 @@
+"""What the producer can be told, and how it refuses."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from common.errors import SettingsError
+from common.settings import read_settings
+from producer.settings import ProducerSettings
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for field in ProducerSettings.model_fields:
+        monkeypatch.delenv(field.upper(), raising=False)
+
+
+def read(*arguments: str) -> ProducerSettings:
+    """Read the settings from these flags."""
+    return read_settings(ProducerSettings, list(arguments), "produce")
+
+
+def test_defaults_publish_a_simulated_market_every_30_seconds() -> None:
+    """Without any setting, the simulated feed goes to stock-market-stream, a quote each 30 seconds."""
+    settings = read()
+    assert (settings.stream_name, settings.feed, settings.symbols) == ("stock-market-stream", "simulated", ())
+    assert settings.feed_interval_seconds == 30
+
+
+def test_symbols_are_a_comma_list_folded_to_upper_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SYMBOLS is split at commas, trimmed and folded, from a flag as from the environment."""
+    monkeypatch.setenv("SYMBOLS", "aapl, brk.b,^gspc")
+    assert read().symbols == ("AAPL", "BRK.B", "^GSPC")
+    assert read("--symbols", "msft,KO").symbols == ("MSFT", "KO")
+
+
+def test_replay_speed_is_a_number_or_max() -> None:
+    """REPLAY_SPEED reads a positive number, and max as infinitely fast."""
+    replay = ("--feed", "replay", "--replay-file", "bars.csv")
+    assert read(*replay).replay_speed == 1
+    assert read(*replay, "--replay-speed", "2.5").replay_speed == 2.5
+    assert read(*replay, "--replay-speed", "max").replay_speed == math.inf
+    assert read(*replay).replay_file == Path("bars.csv")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--feed", "replay"], "FEED=replay needs a file: set REPLAY_FILE"),
+        (["--feed", "bloomberg"], "FEED: Input should be 'simulated' or 'replay'"),
+        (["--feed-interval-seconds", "-1"], "FEED_INTERVAL_SECONDS: Input should be greater than 0"),
+        (["--feed-interval-seconds", "0"], "FEED_INTERVAL_SECONDS: Input should be greater than 0"),
+        (["--feed-interval-seconds", "inf"], "FEED_INTERVAL_SECONDS: Input should be a finite number"),
+        (["--feed-interval-seconds", "soon"], "FEED_INTERVAL_SECONDS: Input should be a valid number"),
+        (["--symbols", "AAPL,a b"], "SYMBOLS: 'a b': symbol is not 1 to 32 characters"),
+        (["--symbols", "AAPL,,KO"], "SYMBOLS: '': symbol is not 1 to 32 characters"),
+        (["--symbols", "AAPL,KO,aapl"], "SYMBOLS: AAPL is there more than once"),
+        (["--symbol", "x" * 33], "SYMBOL: "),
+        (["--replay-speed", "0"], "REPLAY_SPEED: give a positive number, or max (it is '0')"),
+        (["--replay-speed", "nan"], "REPLAY_SPEED: give a positive number, or max (it is 'nan')"),
+        (["--replay-speed", "fast"], "REPLAY_SPEED: give a positive number, or max (it is 'fast')"),
+        (["--simulation-seed", "x"], "SIMULATION_SEED: Input should be a valid integer"),
+    ],
+)
+def test_what_is_wrong_is_refused_in_one_line(arguments: list[str], message: str) -> None:
+    """Each wrong setting is named in one line that says what it should be."""
+    with pytest.raises(SettingsError) as refusal:
+        read(*arguments)
+    assert message in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_every_setting_is_explained_in_a_sentence() -> None:
+    """Every field has a description that --help shows, one sentence long."""
+    for name, field in ProducerSettings.model_fields.items():
+        assert field.description, name
+        assert field.description.endswith("."), name
+        assert ". " not in field.description, name
