@@ -1,6 +1,7 @@
 """Clients, and which of their failures are worth another try."""
 
 import logging
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -12,7 +13,6 @@ from botocore.exceptions import (
     ClientError,
     HTTPClientError,
     NoCredentialsError,
-    NoRegionError,
 )
 from botocore.exceptions import (
     ConnectionError as AwsConnectionError,
@@ -46,7 +46,7 @@ _RETRYABLE_CODES = frozenset(
     }
 )
 _LONGEST_WAIT_SECONDS = 20
-_NO_REGION = "no AWS region is set: set AWS_DEFAULT_REGION, for instance AWS_DEFAULT_REGION=eu-central-1"
+_NO_REGION = "no AWS region is set: set AWS_REGION, for instance AWS_REGION=eu-central-1"
 
 
 class UnfinishedError(Exception):
@@ -66,6 +66,7 @@ def client(service: str, *, connections: int = 10) -> Any:  # noqa: ANN401  (bot
 
     """
     config = Config(
+        region_name=region(),
         retries={"mode": "standard", "total_max_attempts": 1},
         connect_timeout=5,
         read_timeout=15,
@@ -73,14 +74,11 @@ def client(service: str, *, connections: int = 10) -> Any:  # noqa: ANN401  (bot
         parameter_validation=False,  # our requests are built by code that tests cover
         tcp_keepalive=True,
     )
-    try:
-        return boto3.client(service, config=config)  # type: ignore[call-overload]
-    except NoRegionError:
-        raise UserError("no AWS region is set: set AWS_REGION, for instance AWS_REGION=eu-central-1") from None
+    return boto3.client(service, config=config)  # type: ignore[call-overload]
 
 
 def region() -> str:
-    """Name the region in use.
+    """Name the region in use: ``AWS_REGION``, as Java and containers know it, else what boto3 finds.
 
     Raises
     ------
@@ -88,7 +86,7 @@ def region() -> str:
         None is set.
 
     """
-    name = boto3.Session().region_name
+    name = os.environ.get("AWS_REGION") or boto3.Session().region_name
     if name is None:
         raise UserError(_NO_REGION)
     return name

@@ -20,6 +20,7 @@ class CommandSettings(BaseSettings):
         cli_hide_none_type=True,
         cli_avoid_json=True,
         cli_enforce_required=False,
+        cli_exit_on_error=False,
         env_ignore_empty=True,
     )
 
@@ -49,7 +50,9 @@ def read_settings(kind: type[Settings], arguments: list[str], command: str) -> S
 
 
 def _describe(location: tuple[int | str, ...], message: str, value: object) -> str:
-    name = str(location[0]).upper() if location else "settings"
     reason = message.removeprefix("Value error, ")
-    shown = f" (it is {str(value)[:80]!r})" if location and isinstance(value, str | int | float) else ""
+    if not location:
+        return reason
+    name = str(location[0]).upper()
+    shown = f" (it is {str(value)[:80]!r})" if isinstance(value, str | int | float) else ""
     return f"{name}: {reason}{shown}"

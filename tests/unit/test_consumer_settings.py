@@ -1,0 +1,94 @@
+"""The consumer's settings, and what becomes of them: the shards' configuration and the KCL's properties."""
+
+from decimal import Decimal
+
+import pytest
+
+from common.errors import SettingsError
+from common.settings import read_settings
+from consumer import config
+from consumer.daemon import kcl_properties
+from consumer.detection import Rules
+from consumer.settings import ConsumerSettings
+
+REQUIRED = ["--archive-bucket", "bucket", "--alert-topic-arn", "arn:aws:sns:eu-central-1:1:alerts"]
+
+
+def read(*arguments: str) -> ConsumerSettings:
+    """Read settings as the command does."""
+    return read_settings(ConsumerSettings, [*REQUIRED, *arguments], "consume")
+
+
+def test_defaults_are_the_rules_defaults() -> None:
+    """The numbers of the rules stand in two places that must agree."""
+    assert read().shard_config().rules == Rules()
+
+
+def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One name is both: --sma-fast beats SMA_FAST, which beats the default."""
+    monkeypatch.setenv("SMA_FAST", "7")
+    monkeypatch.setenv("SMA_SLOW", "30")
+    settings = read("--sma-fast", "9")
+    assert (settings.sma_fast, settings.sma_slow) == (9, 30)
+
+
+def test_levels_are_read_from_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Symbols are folded to upper case, levels keep their decimals."""
+    monkeypatch.setenv("PRICE_LEVELS", '{"aapl": 200.05}')
+    assert read().price_levels == {"AAPL": Decimal("200.05")}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--sma-fast", "abc"], ["SMA_FAST", "abc"]),
+        (["--sma-fast", "20"], ["SMA_FAST (20) must be below SMA_SLOW (20)"]),
+        (["--price-move-reset-percent", "6"], ["PRICE_MOVE_RESET_PERCENT must not be above"]),
+        (["--alert-cooldown-seconds", "-1"], ["ALERT_COOLDOWN_SECONDS", "-1"]),
+        (["--alert-threshold", "-5"], ["ALERT_THRESHOLD", "above 0"]),
+        (["--price-levels", '{"A B": 1}'], ["PRICE_LEVELS", "symbol"]),
+        (["--price-levels", '{"A": '], ["price_levels"]),
+        (["--alert-topic-arn", "nonsense"], ["ALERT_TOPIC_ARN"]),
+        (["--z-score-threshold", "0"], ["Z_SCORE_THRESHOLD"]),
+        (["--no-such-flag"], ["--no-such-flag"]),
+    ],
+)
+def test_a_wrong_setting_is_named_in_one_line(arguments: list[str], words: list[str]) -> None:
+    """The message names the setting and what is wrong with it."""
+    with pytest.raises(SettingsError) as caught:
+        read(*arguments)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(word in message for word in words), message
+
+
+def test_required_settings_are_named_when_missing() -> None:
+    """Without a bucket and a topic nothing can start."""
+    with pytest.raises(SettingsError, match=r"ARCHIVE_BUCKET.*ALERT_TOPIC_ARN"):
+        read_settings(ConsumerSettings, [], "consume")
+
+
+def test_a_shards_process_receives_what_was_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The configuration survives the way through the environment, decimals and all."""
+    monkeypatch.setenv("TICKERTAPE_SHARD_CONFIG", "")
+    sent = read("--price-levels", '{"AAPL": 200.05}', "--z-score-threshold", "3.5").shard_config()
+    config.pass_on(sent)
+    assert config.received() == sent
+
+
+def test_kcl_variables_become_properties(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any property of the KCL can be set, and wins over ours; what is meant for kclpy's installation is left out."""
+    monkeypatch.setenv("AWS_REGION", "eu-west-3")
+    environment = {
+        "KCL_FAILOVER_TIME_MILLIS": "3000",
+        "KCL_INITIAL_POSITION_IN_STREAM": "LATEST",
+        "KCL_MVN_REPO_SEARCH_URL": "somewhere",
+        "OTHER": "1",
+    }
+    properties = kcl_properties(read("--stream-name", "quotes"), environment)
+    assert properties["failoverTimeMillis"] == "3000"
+    assert properties["initialPositionInStream"] == "LATEST"
+    assert properties["streamName"] == "quotes"
+    assert properties["regionName"] == "eu-west-3"
+    assert "mvnRepoSearchUrl" not in properties
+    assert "other" not in properties
