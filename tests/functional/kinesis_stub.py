@@ -1,0 +1,124 @@
+"""A small server that speaks as much of Kinesis' JSON protocol as a producer uses, and misbehaves as it is told."""
+
+import base64
+import json
+import random
+import threading
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+FIRST_SEQUENCE_NUMBER = 49640000000000000000000000000000000000000000000000000000
+
+
+class RefusedError(Exception):
+    """A request that is answered with an error."""
+
+    def __init__(self, status: int, code: str) -> None:
+        super().__init__(code)
+        self.status = status
+        self.code = code
+
+
+class KinesisStub(ThreadingHTTPServer):
+    """Keeps what it accepted by partition key, in order; shards are those of a stream with two.
+
+    ``entry_failures`` and ``request_failures`` are the shares of records and of requests that it refuses, at random.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, *, entry_failures: float = 0.0, request_failures: float = 0.0) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.accepted: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.requests: list[tuple[int, int]] = []
+        """The number of records and the bytes of data and keys of each PutRecords request."""
+        self.last_sequence_numbers: dict[str, str] = {}
+        self.refusals: dict[str, RefusedError] = {}
+        """The answer to every call of an action, instead of a good one."""
+        self.open = threading.Event()
+        self.open.set()
+        """PutRecords waits while this is not set."""
+        self._entry_failures = entry_failures
+        self._request_failures = request_failures
+        self._random = random.Random(7)
+        self._lock = threading.Lock()
+        self._sequence_number = FIRST_SEQUENCE_NUMBER
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.server_port}"
+
+    @property
+    def count(self) -> int:
+        """The number of accepted records."""
+        return sum(len(ticks) for ticks in self.accepted.values())
+
+    @contextmanager
+    def running(self) -> Iterator[Self]:
+        """Serve until the end of the block."""
+        thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self.open.set()
+            self.shutdown()
+            self.server_close()
+
+    def answer(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer a call."""
+        if action == "PutRecords":
+            self.open.wait()
+        with self._lock:
+            if action in self.refusals:
+                raise self.refusals[action]
+            if action == "DescribeStreamSummary":
+                return {"StreamDescriptionSummary": {"StreamName": request["StreamName"], "StreamStatus": "ACTIVE"}}
+            return self._put_records(request["Records"])
+
+    def _put_records(self, records: list[dict[str, str]]) -> dict[str, Any]:
+        data = [base64.b64decode(record["Data"], validate=True) for record in records]
+        keys = [record["PartitionKey"] for record in records]
+        self.requests.append((len(records), sum(map(len, data)) + sum(map(len, keys))))
+        if self._random.random() < self._request_failures:
+            raise RefusedError(500, "InternalFailure")
+        results = [self._put(key, payload) for key, payload in zip(keys, data, strict=True)]
+        return {"FailedRecordCount": sum("ErrorCode" in result for result in results), "Records": results}
+
+    def _put(self, key: str, payload: bytes) -> dict[str, str]:
+        if self._random.random() < self._entry_failures:
+            return {"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": "Rate exceeded"}
+        self._sequence_number += 1
+        shard = f"shardId-{zlib.crc32(key.encode()) % 2:012}"
+        self.accepted[key].append(json.loads(payload))
+        self.last_sequence_numbers[shard] = str(self._sequence_number)
+        return {"SequenceNumber": str(self._sequence_number), "ShardId": shard}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # an answer in one packet
+    server: KinesisStub
+
+    def do_POST(self) -> None:
+        """Answer a call."""
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        status = 200
+        try:
+            answer = self.server.answer(self.headers["X-Amz-Target"].partition(".")[2], request)
+        except RefusedError as refusal:
+            status, answer = refusal.status, {"__type": refusal.code, "message": "No."}
+        body = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/x-amz-json-1.1")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""

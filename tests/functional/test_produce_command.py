@@ -1,0 +1,293 @@
+"""`tickertape produce` as a process: what it prints, where, and with which exit code it leaves."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from producer.settings import ProducerSettings
+from tests.functional.kinesis_stub import KinesisStub, RefusedError
+
+ROOT = Path(__file__).parents[2]
+BARS = """Date,Close,Volume,Symbol
+2016-01-04,10.5,100,KO
+2016-01-04,20,100,PEP
+2016-01-05,11,100,KO
+"""
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Give an environment with credentials and a region, and nothing else that the command reads."""
+    ours = {field.upper() for field in ProducerSettings.model_fields}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_") and name not in ours}
+    return kept | {
+        "HOME": str(tmp_path),
+        "AWS_DEFAULT_REGION": "eu-central-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+@pytest.fixture
+def stub(environment: dict[str, str]) -> Iterator[KinesisStub]:
+    """Run a stub that the command's environment points to."""
+    with KinesisStub().running() as stub:
+        environment["AWS_ENDPOINT_URL"] = stub.url
+        yield stub
+
+
+@pytest.fixture
+def moto(environment: dict[str, str]) -> Iterator[str]:
+    """Run moto's server, which the command's environment points to."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    environment["AWS_ENDPOINT_URL"] = f"http://{host}:{port}"
+    yield environment["AWS_ENDPOINT_URL"]
+    server.stop()
+
+
+def command(*arguments: str | Path) -> list[str]:
+    """Write the command line, as a module of the checkout."""
+    return [sys.executable, "-m", "producer", *map(str, arguments)]
+
+
+def produce(environment: dict[str, str], *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    return subprocess.run(
+        command(*arguments), env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def start(environment: dict[str, str], *arguments: str | Path) -> subprocess.Popen[str]:
+    """Start the command."""
+    return subprocess.Popen(
+        command(*arguments),
+        env=environment,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Wait until it is so, at most 20 seconds."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def complaint(stderr: str) -> str:
+    """Give the only line of stderr that is no log event."""
+    (line,) = [line for line in stderr.splitlines() if not line.startswith("{")]
+    return line
+
+
+def events(stderr: str) -> list[dict[str, Any]]:
+    """Give the log events."""
+    return [json.loads(line) for line in stderr.splitlines() if line.startswith("{")]
+
+
+def test_a_replay_ends_by_itself_with_a_summary(environment: dict[str, str], moto: str, tmp_path: Path) -> None:
+    """A replayed file is in the stream when the command ends; stdout is one JSON line that says what and where."""
+    kinesis = boto3.client(
+        "kinesis",
+        endpoint_url=moto,
+        region_name="eu-central-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",  # noqa: S106  (moto's)
+    )
+    kinesis.create_stream(StreamName="quotes", ShardCount=2)
+    path = tmp_path / "bars.csv"
+    path.write_text(BARS)
+
+    run = produce(
+        environment | {"STREAM_NAME": "quotes", "REPLAY_FILE": str(path)}, "--feed", "replay", "--replay-speed", "max"
+    )
+
+    assert run.returncode == 0, run.stderr
+    records, last = [], {}
+    for shard in kinesis.list_shards(StreamName="quotes")["Shards"]:
+        iterator = kinesis.get_shard_iterator(
+            StreamName="quotes", ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+        )
+        for record in kinesis.get_records(ShardIterator=iterator["ShardIterator"])["Records"]:
+            records.append(json.loads(record["Data"]))
+            last[shard["ShardId"]] = record["SequenceNumber"]
+    assert json.loads(run.stdout) == {"published": 3, "last_sequence_numbers": last}
+    assert run.stdout.count("\n") == 1
+    assert sorted(records, key=lambda tick: (tick["symbol"], tick["timestamp"])) == [
+        {"symbol": "KO", "timestamp": "2016-01-04T00:00:00.000000Z", "price": 10.5, "volume": 100, "source": "replay"},
+        {
+            "symbol": "KO",
+            "timestamp": "2016-01-05T00:00:00.000000Z",
+            "price": 11,
+            "previous_close": 10.5,
+            "volume": 100,
+            "source": "replay",
+        },
+        {"symbol": "PEP", "timestamp": "2016-01-04T00:00:00.000000Z", "price": 20, "volume": 100, "source": "replay"},
+    ]
+    assert [event["event"] for event in events(run.stderr)] == ["producer_started", "producer_stopped"]
+
+
+def test_a_missing_stream_is_one_line(environment: dict[str, str], moto: str) -> None:
+    """Without the stream, the command leaves with 1 and says what to create."""
+    run = produce(environment)
+    assert run.returncode == 1
+    assert complaint(run.stderr).startswith("tickertape: AWS refused DescribeStreamSummary (ResourceNotFoundException)")
+    assert "create it (infra/stack.yaml)" in run.stderr
+
+
+def test_denied_access_is_one_line(environment: dict[str, str], stub: KinesisStub) -> None:
+    """Without the permission to look at the stream, the command leaves with 1 and says what to grant."""
+    stub.refusals["DescribeStreamSummary"] = RefusedError(400, "AccessDeniedException")
+    run = produce(environment)
+    assert run.returncode == 1
+    assert complaint(run.stderr).startswith("tickertape: AWS refused DescribeStreamSummary (AccessDeniedException)")
+
+
+def test_no_region_is_one_line(environment: dict[str, str]) -> None:
+    """Without a region, the command leaves with 1 and says how to set it."""
+    del environment["AWS_DEFAULT_REGION"]
+    run = produce(environment)
+    assert run.returncode == 1
+    assert complaint(run.stderr).startswith("tickertape: no AWS region is set")
+
+
+def test_no_credentials_is_one_line(environment: dict[str, str], stub: KinesisStub) -> None:
+    """Without credentials, the command leaves with 1 and says where they come from."""
+    del environment["AWS_ACCESS_KEY_ID"]
+    run = produce(environment)
+    assert run.returncode == 1
+    assert complaint(run.stderr).startswith("tickertape: no AWS credentials were found")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--feed", "replay"], "tickertape: settings: FEED=replay needs a file: set REPLAY_FILE"),
+        (["--feed-interval-seconds", "-1"], "tickertape: FEED_INTERVAL_SECONDS: Input should be greater than 0"),
+        (["--feed", "replay", "--replay-file", "/no/such.csv"], "tickertape: REPLAY_FILE: /no/such.csv cannot be read"),
+    ],
+)
+def test_wrong_settings_are_one_line(environment: dict[str, str], arguments: list[str], message: str) -> None:
+    """Wrong settings leave with 2 and one line, before anything is asked of AWS."""
+    environment["AWS_ENDPOINT_URL"] = "http://127.0.0.1:9"
+    run = produce(environment, *arguments)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.startswith(message)
+    assert run.stderr.count("\n") == 1
+
+
+def test_rows_before_an_unreadable_one_are_published(
+    environment: dict[str, str], stub: KinesisStub, tmp_path: Path
+) -> None:
+    """An unreadable row ends the replay with 1 and its line number; what came before it is in the stream."""
+    path = tmp_path / "bars.csv"
+    path.write_text(BARS + "2016-01-06,?,100,KO\n")
+    run = produce(environment, "--feed", "replay", "--replay-file", path, "--replay-speed", "max")
+    assert run.returncode == 1
+    assert complaint(run.stderr) == f"tickertape: {path}, line 5: '?' is not a number"
+    assert json.loads(run.stdout)["published"] == stub.count == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_feed_and_publishes_what_is_queued(
+    environment: dict[str, str], stub: KinesisStub, number: signal.Signals
+) -> None:
+    """After a signal in the middle of a long interval, what was queued is published, and 0 returned."""
+    process = start(environment, "--feed-interval-seconds", "600", "--symbols", "KO,PEP")
+    wait_for(lambda: stub.count == 2)
+    stopped = time.monotonic()
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=20)
+    assert time.monotonic() - stopped < 5
+    assert process.returncode == 0, stderr
+    assert json.loads(stdout) == {"published": 2, "last_sequence_numbers": stub.last_sequence_numbers}
+
+
+def test_a_signal_waits_for_requests_under_way(environment: dict[str, str], stub: KinesisStub) -> None:
+    """Ticks that are queued when the signal comes are published before the command ends, and counted."""
+    stub.open.clear()
+    process = start(environment, "--feed-interval-seconds", "0.05", "--symbols", "KO,PEP")
+    wait_for(lambda: "producer_started" in (process.stderr.readline() if process.stderr else ""))
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    assert process.poll() is None
+    stub.open.set()
+    stdout, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert json.loads(stdout)["published"] == stub.count > 10
+    assert [tick["volume"] for tick in stub.accepted["KO"]] == sorted(tick["volume"] for tick in stub.accepted["KO"])
+
+
+def test_a_signal_is_obeyed_while_the_stream_is_away(environment: dict[str, str], stub: KinesisStub) -> None:
+    """When the stream takes nothing for as long as a stop may last, the command says how many ticks it kept, and 1."""
+    script = "import sys, producer.__main__ as command; command._STOP_SECONDS = 1; sys.exit(command.main([]))"
+    stub.refusals["PutRecords"] = RefusedError(503, "ServiceUnavailable")
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env=environment | {"SYMBOLS": "KO,PEP"},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(lambda: "aws_retry" in (process.stderr.readline() if process.stderr else ""))
+    process.send_signal(signal.SIGTERM)
+    stdout, stderr = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert complaint(stderr).startswith("tickertape: stopped with 2 ticks unpublished")
+    assert json.loads(stdout) == {"published": 0, "last_sequence_numbers": {}}
+
+
+def test_refused_publishing_ends_the_command_at_once(environment: dict[str, str], stub: KinesisStub) -> None:
+    """When publishing is denied, the command does not wait for the feed's next tick to say so."""
+    stub.refusals["PutRecords"] = RefusedError(400, "AccessDeniedException")
+    run = produce(environment, "--feed-interval-seconds", "600")
+    assert run.returncode == 1
+    assert complaint(run.stderr).startswith("tickertape: AWS refused PutRecords (AccessDeniedException)")
+
+
+def test_a_stream_in_the_making_is_waited_for(environment: dict[str, str], stub: KinesisStub, tmp_path: Path) -> None:
+    """A stream that cannot be reached or used yet is waited for instead of complained about."""
+    path = tmp_path / "bars.csv"
+    path.write_text(BARS)
+    stub.refusals["DescribeStreamSummary"] = RefusedError(500, "InternalFailure")
+    process = start(environment, "--feed", "replay", "--replay-file", path, "--replay-speed", "max")
+    wait_for(lambda: "aws_retry" in (process.stderr.readline() if process.stderr else ""))
+    stub.refusals.clear()
+    stdout, _ = process.communicate(timeout=40)
+    assert process.returncode == 0
+    assert json.loads(stdout)["published"] == 3
+
+
+def test_the_console_command_runs_it(environment: dict[str, str]) -> None:
+    """`tickertape produce --help` explains every setting."""
+    run = subprocess.run(
+        [sys.executable, "tickertape.py", "produce", "--help"],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for field in ProducerSettings.model_fields:
+        assert f"--{field.replace('_', '-')}" in run.stdout
