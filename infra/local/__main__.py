@@ -124,6 +124,7 @@ def _local(settings: LocalSettings) -> None:
 
 
 def _run(settings: LocalSettings, export: Export | None, processes: Processes, signals: Signals) -> None:
+    started = time.monotonic()
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     display: Display = Screen(console) if console.is_terminal else Lines(console)
     with display:
@@ -140,7 +141,7 @@ def _run(settings: LocalSettings, export: Export | None, processes: Processes, s
         ]
         producer = processes.start("producer", [*command, "produce", *settings.producer_flags()])
         stores = Stores(stack, _APPLICATION)
-        watch = Watch(stores, [consumer.log for consumer in consumers])
+        watch = Watch(stores, [consumer.log for consumer in consumers], started)
         run = Run(producer, consumers, stores, watch, export, display)
         if settings.once:
             _until_all_is_archived(run, signals)

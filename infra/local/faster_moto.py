@@ -6,6 +6,7 @@ one hot spot with code that answers the same. All of it relies on requests being
 
 import sys
 from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from inspect import signature
@@ -72,14 +73,15 @@ def _narrowed_query(query: Callable[..., Any]) -> Callable[..., Any]:
 
     def narrowed(table: Table, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (whatever moto passes and returns)
         asked = parameters.bind(table, *args, **kwargs).arguments
-        if asked.get("index_name") or table.range_key_attr is None:
+        range_key = table.range_key_attr
+        if asked.get("index_name") or range_key is None:
             return query(table, *args, **kwargs)
         hash_key = asked["hash_key"]
         partition = table.items.get(hash_key, {})
         keys = _within(_sorted(partition), asked["range_comparison"], asked["range_objs"])
         forward, start, limit = asked["scan_index_forward"], asked["exclusive_start_key"], asked["limit"]
         if start is not None:
-            keys = _after(keys, start[table.range_key_attr], forward=forward)
+            keys = _after(keys, start[range_key], forward=forward)
         if limit and asked["range_comparison"] in _EXACTLY_NARROWED and not asked.get("filter_kwargs"):
             keys = keys[: limit + 1] if forward else keys[-limit - 1 :]
         with _showing(table, {hash_key: {key: partition[key] for key in keys}}):
@@ -104,7 +106,8 @@ def _narrowed_scan(scan: Callable[..., Any]) -> Callable[..., Any]:
 
 def _page(table: Table, start: dict[str, Any] | None, limit: int | None) -> _Partitions:
     """Take the items that follow ``start``, one more than ``limit`` of them."""
-    start_hash = DynamoType(start[table.hash_key_attr]) if start else None
+    hash_attribute, range_attribute = str(table.hash_key_attr), str(table.range_key_attr)
+    start_hash = DynamoType(start[hash_attribute]) if start else None
     page: _Partitions = {}
     room = limit + 1 if limit else sys.maxsize
     for hash_key in _sorted(table.items):
@@ -112,7 +115,7 @@ def _page(table: Table, start: dict[str, Any] | None, limit: int | None) -> _Par
             continue
         keys = _sorted(table.items[hash_key])
         if start is not None and hash_key == start_hash:
-            keys = _after(keys, start[table.range_key_attr], forward=True)
+            keys = _after(keys, start[range_attribute], forward=True)
         page[hash_key] = {key: table.items[hash_key][key] for key in keys[:room]}
         room -= len(page[hash_key])
         if room == 0:
@@ -151,7 +154,7 @@ _cast_value = attrgetter("cast_value")
 
 @contextmanager
 def _showing(table: Table, items: _Partitions) -> Iterator[None]:
-    whole, table.items = table.items, items
+    whole, table.items = table.items, defaultdict(dict, items)
     try:
         yield
     finally:

@@ -108,10 +108,10 @@ class _Counts:
 class Watch:
     """Looks at the stores again and again, at little cost: what it has seen it does not read twice."""
 
-    def __init__(self, stores: Stores, consumer_logs: list[Path]) -> None:
+    def __init__(self, stores: Stores, consumer_logs: list[Path], started: float) -> None:
         self._stores = stores
         self._logs = [LogTail(path) for path in consumer_logs]
-        self._started = time.monotonic()
+        self._started = started
         self._counts = _Counts()
         self._history: dict[str, deque[Row]] = {}
         self._alerts: deque[Row] = deque(maxlen=_ALERTS_KEPT)
@@ -121,7 +121,7 @@ class Watch:
 
     @property
     def elapsed_seconds(self) -> float:
-        """Since the run began."""
+        """Since the run began; ``started`` is that moment of the monotonic clock."""
         return time.monotonic() - self._started
 
     def look(self, messages: list[Row], phase: str) -> Snapshot:
