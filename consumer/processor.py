@@ -25,6 +25,7 @@ from consumer.protocol import Record
 from consumer.recovery import Recovery
 from consumer.sinks.alerts import AlertSink
 from consumer.sinks.archive import Archive, Chunk
+from consumer.sinks.dynamodb import BatchPutter
 from consumer.sinks.row import Row, RowWriter
 from consumer.sinks.ticks import TicksTable
 
@@ -86,10 +87,12 @@ class ShardProcessor:
         pool = ThreadPoolExecutor(_REQUESTS_AT_A_TIME)
         dynamodb = aws.client("dynamodb", connections=_REQUESTS_AT_A_TIME)
         self._rows = RowWriter(shard_id, config.rules, config.retention_days)
-        self._ticks = TicksTable(dynamodb, config.ticks_table, self._rows, pool)
+        putter = BatchPutter(dynamodb, pool)
+        self._ticks = TicksTable(dynamodb, putter, config.ticks_table, self._rows)
         self._alerts = AlertSink(
-            aws.client("dynamodb", connections=_REQUESTS_AT_A_TIME),
+            dynamodb,
             aws.client("sns"),
+            putter,
             table=config.alerts_table,
             topic_arn=config.alert_topic_arn,
             retention_days=config.retention_days,

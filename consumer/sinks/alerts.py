@@ -36,6 +36,7 @@ class AlertSink:
         self,
         dynamodb: Any,  # noqa: ANN401  (a boto3 client)
         sns: Any,  # noqa: ANN401  (a boto3 client)
+        putter: BatchPutter,
         *,
         table: str,
         topic_arn: str,
@@ -48,7 +49,7 @@ class AlertSink:
         self._topic_arn = topic_arn
         self._retention_seconds = retention_days * 24 * 3600
         self._pool = pool
-        self._putter = BatchPutter(dynamodb, table, pool)
+        self._putter = putter
 
     def deliver(self, alerts: Sequence[tuple[Alert, int]]) -> None:
         """Send every alert once; returns when all are published and marked.
@@ -111,7 +112,7 @@ class AlertSink:
     def _mark_sent(self, messages: list[_Message]) -> None:
         published_at = datetime.now(UTC).isoformat(timespec="microseconds")[:26] + "Z"
         items = ({**_item(message, _SENT), "published_at": {"S": published_at}} for message in messages)
-        self._putter.put_all([msgspec.json.encode(item).decode() for item in items])
+        self._putter.put_all(self._table, [msgspec.json.encode(item).decode() for item in items])
 
 
 def sentence(alert: Alert) -> str:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,28 +15,25 @@ _BATCH = 25  # BatchWriteItem's limit
 
 
 class BatchPutter:
-    """Puts items into a table, all of them, however often that takes.
+    """Puts items into tables, all of them, however often that takes.
 
     Parameters
     ----------
     client
-        A DynamoDB client of its own: its BatchWriteItem is changed.
-    table
-        The table's name.
+        A DynamoDB client; nobody else can use its BatchWriteItem.
     pool
         Runs several requests at a time.
 
     """
 
-    def __init__(self, client: Any, table: str, pool: ThreadPoolExecutor) -> None:  # noqa: ANN401  (a boto3 client)
+    def __init__(self, client: Any, pool: ThreadPoolExecutor) -> None:  # noqa: ANN401  (a boto3 client)
         self._client = client
-        self._table = table
         self._pool = pool
         self._body = threading.local()
         client.meta.events.register("before-call.dynamodb.BatchWriteItem", self._use_own_body)
 
-    def put_all(self, items: Sequence[str]) -> None:
-        """Put items, each the JSON of a DynamoDB item; no two may have the same key.
+    def put_all(self, table: str, items: Sequence[str]) -> None:
+        """Put items, each the JSON of a DynamoDB item, into ``table``; no two may have the same key.
 
         Raises
         ------
@@ -45,25 +43,25 @@ class BatchPutter:
         """
         requests = [f'{{"PutRequest":{{"Item":{item}}}}}' for item in items]
         batches = [requests[start : start + _BATCH] for start in range(0, len(requests), _BATCH)]
-        for _ in self._pool.map(self._put_batch, batches):
+        for _ in self._pool.map(partial(self._put_batch, table), batches):
             pass  # fetching the results raises what went wrong
 
-    def _put_batch(self, requests: list[str]) -> None:
+    def _put_batch(self, table: str, requests: list[str]) -> None:
         pending = requests
 
         def attempt() -> None:
             nonlocal pending
-            pending = self._send(pending)
+            pending = self._send(table, pending)
             if pending:
-                raise UnfinishedError(f"{len(pending)} items of {self._table} were not processed")
+                raise UnfinishedError(f"{len(pending)} items of {table} were not processed")
 
         persist(attempt)
 
-    def _send(self, requests: Iterable[str]) -> list[str]:
+    def _send(self, table: str, requests: Iterable[str]) -> list[str]:
         """Send one request; returns what DynamoDB left unprocessed."""
-        self._body.text = f'{{"RequestItems":{{"{self._table}":[{",".join(requests)}]}}}}'
+        self._body.text = f'{{"RequestItems":{{"{table}":[{",".join(requests)}]}}}}'
         answer = self._client.batch_write_item(RequestItems={})
-        left = answer.get("UnprocessedItems", {}).get(self._table, [])
+        left = answer.get("UnprocessedItems", {}).get(table, [])
         return [msgspec.json.encode(request).decode() for request in left]
 
     def _use_own_body(self, params: dict[str, Any], **_: object) -> None:

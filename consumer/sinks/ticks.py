@@ -1,7 +1,6 @@
 """Processed ticks in DynamoDB: one item a (symbol, timestamp), written again and again with the same content."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 from botocore.exceptions import ClientError
@@ -14,15 +13,15 @@ from consumer.sinks.row import Row, RowWriter
 class TicksTable:
     """The ticks table, written by the process of one shard."""
 
-    def __init__(self, client: Any, table: str, rows: RowWriter, pool: ThreadPoolExecutor) -> None:  # noqa: ANN401  (a boto3 client)
+    def __init__(self, client: Any, putter: BatchPutter, table: str, rows: RowWriter) -> None:  # noqa: ANN401  (a boto3 client)
         self._client = client
+        self._putter = putter
         self._table = table
         self._rows = rows
-        self._putter = BatchPutter(client, table, pool)
 
     def write(self, rows: Sequence[Row]) -> None:
         """Store rows of accepted ticks; returns when all of them are durable."""
-        self._putter.put_all([self._rows.item_json(row) for row in rows])
+        self._putter.put_all(self._table, [self._rows.item_json(row) for row in rows])
 
     def write_if_absent(self, row: Row) -> bool:
         """Store the row of a late tick unless its (symbol, timestamp) is taken.
