@@ -67,6 +67,7 @@ class RowWriter:
             Column("arrived_at", "S"),
             Column("expires_at", "N"),
         )
+        # Text that needs no escaping, which is nearly all of a row, is only wrapped.
         others = [
             index
             for index, column in enumerate(self.columns)
@@ -75,6 +76,7 @@ class RowWriter:
         plain = [index for index in range(len(self.columns)) if index not in others]
         self._plain, self._others = itemgetter(*plain), itemgetter(*others)
         self._heads = [f'"{self.columns[index].name}":{{"{self.columns[index].kind}":"' for index in plain]
+        self._all_plain = ",".join(f'{head}%s"}}' for head in self._heads)
         self._other_columns = [self.columns[index] for index in others]
         self._shard_id = shard_id
         self._retention_seconds = retention_days * 24 * 3600
@@ -133,16 +135,15 @@ class RowWriter:
 
     def item_json(self, row: Row) -> str:
         """Write a row as the JSON of a DynamoDB item, for requests whose body is built directly."""
-        # Text that needs no escaping, which is nearly all of a row, is only wrapped.
-        plain = [
-            f'{head}{text}"}}' for head, text in zip(self._heads, self._plain(row), strict=True) if text is not None
-        ]
-        others = [
-            f'"{name}":{{"{kind}":{msgspec.json.encode(value).decode()}}}'
-            for (name, kind, _), value in zip(self._other_columns, self._others(row), strict=True)
-            if value is not None
-        ]
-        return "{" + ",".join(plain + others) + "}"
+        texts = self._plain(row)
+        if None in texts:
+            attributes = [f'{head}{text}"}}' for head, text in zip(self._heads, texts, strict=True) if text is not None]
+        else:
+            attributes = [self._all_plain % texts]  # nothing is absent: the common case, in one stroke
+        for (name, kind, _), value in zip(self._other_columns, self._others(row), strict=True):
+            if value is not None:
+                attributes.append(f'"{name}":{{"{kind}":{msgspec.json.encode(value).decode()}}}')
+        return "{" + ",".join(attributes) + "}"
 
 
 def _quote(tick: Tick) -> tuple[Any, ...]:
