@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
+from common.aws import explain
 from common.errors import UserError, run_command
 from common.settings import read_settings
 from infra.local import once
 from infra.local.display import Display, Lines, Screen
 from infra.local.export import Export
+from infra.local.leases import create_leases
 from infra.local.processes import Child, Processes, await_line
 from infra.local.settings import LocalSettings
 from infra.local.stack import deploy, use_endpoint
@@ -70,6 +73,7 @@ class Signals:
 class Run:
     """What a run consists of once everything is started."""
 
+    embedded_aws: Child
     producer: Child
     consumers: list[Child]
     stores: Stores
@@ -93,7 +97,7 @@ class Run:
             A process ended by itself.
 
         """
-        for child in (self.producer, *self.consumers):
+        for child in (self.embedded_aws, self.producer, *self.consumers):
             if child.exit_code is not None and (child.exit_code != 0 or child is not self.producer):
                 raise UserError(f"the {child.name} stopped: {child.last_error()}")
 
@@ -114,6 +118,8 @@ def _local(settings: LocalSettings) -> None:
     processes = Processes(folder)
     try:
         _run(settings, export, processes, signals)
+    except (ClientError, BotoCoreError) as error:
+        raise UserError(f"the embedded AWS failed: {explain(error)} (all logs are in {folder})") from error
     except UserError as error:
         raise type(error)(f"{error} (all logs are in {folder})") from error
     else:
@@ -132,6 +138,7 @@ def _run(settings: LocalSettings, export: Export | None, processes: Processes, s
         embedded_aws = processes.start("embedded AWS", [sys.executable, "-m", "infra.local.embedded_aws"])
         use_endpoint(await_line(embedded_aws, _AWS_START_SECONDS))
         stack = deploy(settings.shards)
+        create_leases(stack.stream, _APPLICATION)
         os.environ.update(stack.environment(), APPLICATION_NAME=_APPLICATION)
         for name, value in _QUICKLY.items():
             os.environ.setdefault(name, value)
@@ -140,9 +147,9 @@ def _run(settings: LocalSettings, export: Export | None, processes: Processes, s
             processes.start(f"consumer {number}", [*command, "consume"]) for number in range(1, settings.workers + 1)
         ]
         producer = processes.start("producer", [*command, "produce", *settings.producer_flags()])
-        stores = Stores(stack, _APPLICATION)
+        stores = Stores(stack, _APPLICATION, lambda: signals.hurry() or embedded_aws.exit_code is not None)
         watch = Watch(stores, [consumer.log for consumer in consumers], started)
-        run = Run(producer, consumers, stores, watch, export, display)
+        run = Run(embedded_aws, producer, consumers, stores, watch, export, display)
         if settings.once:
             _until_all_is_archived(run, signals)
         else:

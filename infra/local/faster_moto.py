@@ -9,16 +9,20 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from inspect import signature
 from operator import attrgetter
 from typing import Any
 
+from moto import backends
+from moto.core import responses
 from moto.core.parse import BaseJSONParser
 from moto.core.serialize import AttributePicker, BaseJSONSerializer
 from moto.dynamodb.exceptions import ItemSizeTooLarge
 from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
 from moto.dynamodb.models.table import Table
 from moto.kinesis.models import Record, Shard
+from moto.sqs.models import Queue
 
 _LARGEST_ITEM_BYTES = 405_000
 _EXACTLY_NARROWED = frozenset({None, "<", "<=", "LT", "LE", ">", ">=", "GT", "GE", "BETWEEN"})
@@ -201,6 +205,21 @@ def _remembered_names(pick: Callable[..., Any]) -> Callable[..., Any]:
     return picked
 
 
+def _none(_: property) -> property:
+    """Moto looks at each message of a queue, several times, whenever one is sent or received, to count them."""
+    return property(lambda _queue: 0)
+
+
+def _all_messages(_: property) -> property:
+    """See `_none`. The number is approximate by its name."""
+    return property(lambda queue: len(queue._messages))
+
+
+def _looked_up_once(names: Callable[..., Iterable[str]]) -> Callable[..., tuple[str, ...]]:
+    """Moto reads its own directory and its own methods for each request."""
+    return cache(lambda *args: tuple(names(*args)))
+
+
 def _with_dropped_properties(create: Callable[..., Any]) -> Callable[..., Any]:
     """Moto's CloudFormation passes over a table's time to live and its point-in-time recovery."""
 
@@ -217,7 +236,9 @@ def _with_dropped_properties(create: Callable[..., Any]) -> Callable[..., Any]:
     return staticmethod(created)
 
 
-_SLOW: list[tuple[type, str, Callable[[Callable[..., Any]], Callable[..., Any]]]] = [
+_SLOW: list[tuple[Any, str, Callable[[Any], Any]]] = [
+    (backends, "list_of_moto_modules", _looked_up_once),
+    (responses, "method_names_from_class", _looked_up_once),
     (Shard, "get_max_sequence_number", _last_sequence_number),
     (Shard, "get_records", _named_records),
     (Item, "__init__", _measured_once),
@@ -227,4 +248,7 @@ _SLOW: list[tuple[type, str, Callable[[Callable[..., Any]], Callable[..., Any]]]
     (BaseJSONSerializer, "_serialize_type_structure", _plain_attributes_as_they_are),
     (BaseJSONParser, "_parse_structure", _parsed_as_they_are),
     (AttributePicker, "__call__", _remembered_names),
+    (Queue, "approximate_number_of_messages", _all_messages),
+    (Queue, "approximate_number_of_messages_delayed", _none),
+    (Queue, "approximate_number_of_messages_not_visible", _none),
 ]

@@ -6,7 +6,7 @@ we know that none will, and fill it with what the worker would write.
 
 from typing import TYPE_CHECKING
 
-import boto3
+from common import aws
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 def create_leases(stream_name: str, application_name: str) -> None:
     """Create the application's lease table with an unowned lease for every shard of the stream."""
-    dynamodb = boto3.client("dynamodb")
+    dynamodb = aws.client("dynamodb")
     dynamodb.create_table(
         TableName=application_name,
         KeySchema=[{"AttributeName": "leaseKey", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "leaseKey", "AttributeType": "S"}],
         BillingMode="PAY_PER_REQUEST",
     )
-    for page in boto3.client("kinesis").get_paginator("list_shards").paginate(StreamName=stream_name):
+    for page in aws.client("kinesis").get_paginator("list_shards").paginate(StreamName=stream_name):
         for shard in page["Shards"]:
             dynamodb.put_item(TableName=application_name, Item=_lease(shard))
 

@@ -2,13 +2,15 @@
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from common import aws
 from infra.local.stack import Stack
+
+Answer = TypeVar("Answer")
 
 Row = dict[str, Any]
 """A table's row: numbers are Decimals, sets are sorted lists."""
@@ -33,14 +35,21 @@ class Lease:
 
 
 class Stores:
-    """The stores of one stack and of one consumer application."""
+    """The stores of one stack and of one consumer application.
 
-    def __init__(self, stack: Stack, application: str) -> None:
+    Calls that fail are tried again until ``give_up`` says that it is no use.
+    """
+
+    def __init__(self, stack: Stack, application: str, give_up: Callable[[], bool] = lambda: False) -> None:
+        self._give_up = give_up
         self._stack = stack
         self._application = application
         self._dynamodb = aws.client("dynamodb")
         self._s3 = aws.client("s3")
         self._sqs = aws.client("sqs")
+
+    def _persist(self, call: Callable[[], Answer]) -> Answer:
+        return aws.persist(call, stop=lambda _: self._give_up())
 
     def count_ticks(self) -> int:
         """Count the rows of the ticks table; exact in the embedded AWS, hours old in the real one."""
@@ -51,7 +60,7 @@ class Stores:
         return self._count(self._stack.alerts_table)
 
     def _count(self, table: str) -> int:
-        described = aws.persist(lambda: self._dynamodb.describe_table(TableName=table))
+        described = self._persist(lambda: self._dynamodb.describe_table(TableName=table))
         return int(described["Table"]["ItemCount"])
 
     def ticks(self) -> Iterator[Row]:
@@ -65,7 +74,7 @@ class Stores:
     def _rows(self, table: str) -> Iterator[Row]:
         request: dict[str, Any] = {"TableName": table, "Limit": _PAGE, "ConsistentRead": True}
         while True:
-            page = aws.persist(lambda: self._dynamodb.scan(**request))
+            page = self._persist(lambda: self._dynamodb.scan(**request))
             yield from (_row(item) for item in page["Items"])
             if "LastEvaluatedKey" not in page:
                 return
@@ -80,7 +89,7 @@ class Stores:
         }
         found: list[str] = []
         while len(found) < limit:
-            page = aws.persist(lambda: self._dynamodb.scan(**request))
+            page = self._persist(lambda: self._dynamodb.scan(**request))
             if not page["Items"]:
                 break
             found.append(page["Items"][0]["symbol"]["S"])
@@ -92,7 +101,7 @@ class Stores:
 
     def ticks_since(self, symbol: str, timestamp: str, limit: int) -> list[Row]:
         """Read the newest ticks of a symbol that are later than ``timestamp``, oldest first, at most ``limit``."""
-        page = aws.persist(
+        page = self._persist(
             lambda: self._dynamodb.query(
                 TableName=self._stack.ticks_table,
                 KeyConditionExpression="symbol = :symbol AND #timestamp > :timestamp",
@@ -105,11 +114,8 @@ class Stores:
         return [_row(item) for item in reversed(page["Items"])]
 
     def leases(self) -> list[Lease]:
-        """Read the lease table, by shard; empty until the consumer has made it."""
-        try:
-            page = self._dynamodb.scan(TableName=self._application, ConsistentRead=True)
-        except self._dynamodb.exceptions.ResourceNotFoundException:
-            return []
+        """Read the lease table, by shard."""
+        page = self._persist(lambda: self._dynamodb.scan(TableName=self._application, ConsistentRead=True))
         rows = [_row(item) for item in page["Items"]]
         leases = [Lease(row["leaseKey"], row.get("leaseOwner", ""), row.get("checkpoint", "")) for row in rows]
         return sorted(leases, key=lambda lease: lease.shard_id)
@@ -118,7 +124,7 @@ class Stores:
         """Take all messages out of the queue; each is an alert."""
         taken: list[Row] = []
         while True:
-            answer = aws.persist(
+            answer = self._persist(
                 lambda: self._sqs.receive_message(
                     QueueUrl=self._stack.queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=0
                 )
@@ -131,7 +137,7 @@ class Stores:
 
     def _delete_messages(self, receipts: list[str]) -> None:
         entries = [{"Id": str(number), "ReceiptHandle": receipt} for number, receipt in enumerate(receipts)]
-        aws.persist(lambda: self._sqs.delete_message_batch(QueueUrl=self._stack.queue_url, Entries=entries))
+        self._persist(lambda: self._sqs.delete_message_batch(QueueUrl=self._stack.queue_url, Entries=entries))
 
     def object_keys(self, prefix: str = "") -> list[str]:
         """List the archive."""
@@ -145,7 +151,7 @@ class Stores:
             body: bytes = self._s3.get_object(Bucket=self._stack.archive_bucket, Key=key)["Body"].read()
             return body
 
-        return aws.persist(read)
+        return self._persist(read)
 
     def object_lines(self, prefix: str) -> Iterator[bytes]:
         """Read the lines of all .json.gz objects under ``prefix``."""
