@@ -87,7 +87,9 @@ class KinesisStub(ThreadingHTTPServer):
         self.requests.append((len(records), sum(map(len, data)) + sum(map(len, keys))))
         if self._random.random() < self._request_failures:
             raise RefusedError(500, "InternalFailure")
-        results = [self._put(key, payload) for key, payload in zip(keys, data, strict=True)]
+        results: list[dict[str, str]] = [{}] * len(records)
+        for place in self._random.sample(range(len(records)), len(records)):  # Kinesis promises no order in a request
+            results[place] = self._put(keys[place], data[place])
         return {"FailedRecordCount": sum("ErrorCode" in result for result in results), "Records": results}
 
     def _put(self, key: str, payload: bytes) -> dict[str, str]:

@@ -181,7 +181,7 @@ def test_no_credentials_is_one_line(environment: dict[str, str], stub: KinesisSt
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--feed", "replay"], "tickertape: settings: FEED=replay needs a file: set REPLAY_FILE"),
+        (["--feed", "replay"], "tickertape: FEED=replay needs a file: set REPLAY_FILE"),
         (["--feed-interval-seconds", "-1"], "tickertape: FEED_INTERVAL_SECONDS: Input should be greater than 0"),
         (["--feed", "replay", "--replay-file", "/no/such.csv"], "tickertape: REPLAY_FILE: /no/such.csv cannot be read"),
     ],

@@ -130,13 +130,14 @@ def test_nothing_is_lost_or_reordered_when_a_third_fails(stub_with: Callable[...
 
 
 def test_full_batches_go_out(stub_with: Callable[..., KinesisStub]) -> None:
-    """With ticks of many symbols waiting, requests carry 500 records, never more."""
+    """With ticks of many symbols waiting, requests carry 500 records, and the largest sequence number counts."""
     stub = stub_with()
     stub.open.clear()
     threading.Timer(0.5, stub.open.set).start()
-    publish([Tick(f"S{number}", "2024-03-04T10:00:00.000000Z", PRICE_UNITS) for number in range(1700)])
+    publisher = publish([Tick(f"S{number}", "2024-03-04T10:00:00.000000Z", PRICE_UNITS) for number in range(1700)])
     assert sorted(records for records, _ in stub.requests)[-2:] == [500, 500]
     assert len(stub.requests) <= 5
+    assert publisher.last_sequence_numbers == stub.last_sequence_numbers
 
 
 def test_requests_stay_below_ten_mebibytes(stub_with: Callable[..., KinesisStub]) -> None:
@@ -178,6 +179,23 @@ def test_one_symbol_has_one_record_in_a_request(stub_with: Callable[..., Kinesis
     assert [records for records, _ in stub.requests] == [1] * 100
     assert accepted_volumes(stub) == {"KO": list(range(100))}
     assert time.monotonic() - started < 100 * 0.05
+
+
+def test_a_busy_symbol_does_not_linger_with_newcomers(stub_with: Callable[..., KinesisStub]) -> None:
+    """Ticks that have waited for a request go out at once, though others that came meanwhile might linger."""
+    stub = stub_with()
+    publisher = Publisher(client("kinesis"), "ticks", threading.Event())
+    publisher.start()
+    started = time.monotonic()
+    for number in range(100):
+        publisher.put(Tick("KO", "2024-03-04T10:00:00.000000Z", PRICE_UNITS, volume=number))
+    newcomer = 0
+    while len(stub.accepted["KO"]) < 100:
+        newcomer += 1
+        publisher.put(Tick(f"N{newcomer}", "2024-03-04T10:00:00.000000Z", PRICE_UNITS))
+        time.sleep(0.002)
+    assert time.monotonic() - started < 100 * 0.05 * 0.8
+    publisher.finish()
 
 
 @pytest.mark.parametrize(("symbols", "limit"), [(1, LANE_TICKS), (5000, QUEUE_TICKS)])
