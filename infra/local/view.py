@@ -17,29 +17,30 @@ from infra.local.watch import MOST_SYMBOLS, Quote, Shard, Snapshot
 _BARS = "▁▂▃▄▅▆▇█"
 _SEVERITY_STYLE = {"info": "cyan", "warning": "yellow", "critical": "bold red"}
 _PICTURE_SIZE = (100, 30)
+_WIDE = 90
+_SUMMARY_IN_TWO_ROWS = 76
+_QUOTES_FRAME = 4  # borders, header and its rule
+_SHARDS_WIDTH = 36
 _MOVERS_IN_A_LINE = 3
 
 
 def screen(snapshot: Snapshot, width: int, height: int) -> Layout:
     """Fill a terminal of ``width`` columns and ``height`` rows."""
-    summary_height = 4 if width >= 90 else 6
+    wide = width >= _WIDE
+    summary_height = 4 if width >= _SUMMARY_IN_TWO_ROWS else 6
     room = height - summary_height
-    below = max(5, min(len(snapshot.shards) + 4, room // 3)) if width < 90 else max(8, room - _quotes_height(snapshot))
+    below = max(8, room - len(snapshot.quotes) - _QUOTES_FRAME) if wide else max(5, room // 3)
     layout = Layout()
     layout.split_column(
-        Layout(_summary(snapshot), size=summary_height),
-        Layout(_quotes(snapshot, width, max(1, room - below - 4)), name="quotes"),
+        Layout(_summary(snapshot, width), size=summary_height),
+        Layout(_quotes(snapshot, width, max(1, room - below - _QUOTES_FRAME))),
         Layout(name="below", size=below),
     )
-    alerts = Layout(_alerts(snapshot, below - 2), ratio=3)
-    if width >= 90:
-        layout["below"].split_row(alerts, Layout(_shards(snapshot.shards), ratio=2))
-    elif room >= 20:
-        layout["below"].size = 2 * below
-        layout["quotes"].update(_quotes(snapshot, width, max(1, room - 2 * below - 4)))
-        layout["below"].split_column(Layout(_alerts(snapshot, below - 2)), Layout(_shards(snapshot.shards)))
+    alerts = Layout(_alerts(snapshot, below - 2))
+    if wide:
+        layout["below"].split_row(alerts, Layout(_shards(snapshot.shards), size=_SHARDS_WIDTH))
     else:
-        layout["below"].update(_alerts(snapshot, below - 2))
+        layout["below"].split_column(alerts)
     return layout
 
 
@@ -57,8 +58,9 @@ def line(snapshot: Snapshot) -> str:
         f"{snapshot.elapsed_seconds:4.0f} s  {snapshot.phase}: {snapshot.stored:,} ticks stored"
         f" ({snapshot.stored_per_second:,.0f}/s), {snapshot.alerts:,} alerts, {snapshot.duplicates:,} duplicates,"
         f" {snapshot.late:,} late, {snapshot.quarantined:,} quarantined, {snapshot.archive_objects:,} archive objects"
-        f"{_behind_text(snapshot)}"
     )
+    if behind := _behind_text(snapshot):
+        counts += f", {behind} behind"
     movers = sorted(snapshot.quotes, key=lambda quote: -abs(quote.row.get("change_percent") or 0))
     return " | ".join([counts, *(_quote_text(quote) for quote in movers[:_MOVERS_IN_A_LINE])])
 
@@ -68,39 +70,40 @@ def alert_line(alert: Row) -> str:
     return f"        alert ({alert['severity']}) {alert['message']}"
 
 
-def _summary(snapshot: Snapshot) -> Panel:
-    title = Text.assemble(("tickertape local", "bold"), "  ", (snapshot.phase, "dim"))
-    cells = [
-        ("ticks stored", f"{snapshot.stored:,}", "bold green"),
-        ("per second", f"{snapshot.stored_per_second:,.0f}", ""),
-        ("alerts", f"{snapshot.alerts:,}", "bold"),
-        ("suppressed", f"{snapshot.suppressed:,}", ""),
-        ("duplicates", f"{snapshot.duplicates:,}", ""),
-        ("late", f"{snapshot.late:,}", ""),
-        ("quarantined", f"{snapshot.quarantined:,}", "bold red" if snapshot.quarantined else ""),
-        ("archive objects", f"{snapshot.archive_objects:,}", ""),
+def _summary(snapshot: Snapshot, width: int) -> Panel:
+    counts = [
+        (f"{snapshot.stored:,}", "bold green", f"ticks ({snapshot.stored_per_second:,.0f}/s)"),
+        (f"{snapshot.alerts:,}", "bold", "alerts"),
+        (f"{snapshot.suppressed:,}", "", "suppressed"),
+        (f"{snapshot.archive_objects:,}", "", "archive objects"),
+        (f"{snapshot.duplicates:,}", "", "duplicates"),
+        (f"{snapshot.late:,}", "", "late"),
+        (f"{snapshot.quarantined:,}", "bold red" if snapshot.quarantined else "", "quarantined"),
+        (_behind_text(snapshot) or "-", "", "behind"),
     ]
-    text = Text("   ").join(
-        Text.assemble((value, style), " ", (name.replace(" ", "\u00a0"), "dim")) for name, value, style in cells
-    )
+    cells = [Text.assemble((value, style), " ", (name, "dim")) for value, style, name in counts]
+    columns = 4 if width >= _SUMMARY_IN_TWO_ROWS else 2
+    grid = Table.grid(expand=True, padding=(0, 1))
+    for _ in range(columns):
+        grid.add_column(ratio=1, no_wrap=True)
+    for first in range(0, len(cells), columns):
+        grid.add_row(*cells[first : first + columns])
     minutes, seconds = divmod(int(snapshot.elapsed_seconds), 60)
     return Panel(
-        text,
-        title=title,
+        grid,
+        title=Text.assemble(("tickertape local", "bold"), "  ", (snapshot.phase, "dim")),
         title_align="left",
         subtitle=Text(f"{minutes:02}:{seconds:02}   Ctrl-C stops", style="dim"),
         subtitle_align="right",
-        box=box.ROUNDED,
         border_style="blue",
     )
 
 
-def _quotes_height(snapshot: Snapshot) -> int:
-    return len(snapshot.quotes) + 4
-
-
-def _quotes(snapshot: Snapshot, width: int, most: int) -> RenderableType:
-    table = Table(box=box.SIMPLE_HEAD, expand=True, padding=(0, 1), header_style="dim")
+def _quotes(snapshot: Snapshot, width: int, most: int) -> Panel:
+    if not snapshot.quotes:
+        waiting = Text("waiting for the first ticks", style="dim")
+        return Panel(waiting, title="quotes", title_align="left", border_style="blue")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, expand=True, padding=(0, 1), header_style="dim")
     table.add_column("symbol", style="bold", no_wrap=True)
     table.add_column("price", justify="right", no_wrap=True)
     table.add_column("change", justify="right", no_wrap=True)
@@ -120,8 +123,6 @@ def _quotes(snapshot: Snapshot, width: int, most: int) -> RenderableType:
         if spark_width >= 6:
             cells.append(_sparkline(quote.prices[-spark_width:]))
         table.add_row(*cells)
-    if not snapshot.quotes:
-        return Panel(Text(f"{snapshot.phase} ...", style="dim", justify="center"), title="quotes", border_style="blue")
     hidden = len(snapshot.quotes) - most
     full = len(snapshot.quotes) >= MOST_SYMBOLS
     note = Text(f"and {hidden} more" if hidden > 0 and not full else "and more", style="dim")
@@ -131,7 +132,6 @@ def _quotes(snapshot: Snapshot, width: int, most: int) -> RenderableType:
         title_align="left",
         subtitle=note if hidden > 0 or full else None,
         subtitle_align="right",
-        padding=(0, 0),
         border_style="blue",
     )
 
@@ -180,7 +180,7 @@ def _behind(shard: Shard) -> Text:
 
 def _behind_text(snapshot: Snapshot) -> str:
     known = [shard.millis_behind for shard in snapshot.shards if shard.millis_behind is not None]
-    return f", {max(known) / 1000:.1f} s behind" if known else ""
+    return f"{max(known) / 1000:.1f} s" if known else ""
 
 
 def _number(value: Decimal | None) -> str:
