@@ -1,0 +1,288 @@
+"""A stack in the embedded AWS and real consumers on it, driven and read back through boto3 alone."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import boto3
+
+from tests.integration.aggregation import aggregate
+from tests.integration.processes import marked
+from tests.oracle import Record, Row, payload_of
+
+TEMPLATE = Path(__file__).parents[2] / "infra" / "stack.yaml"
+APPLICATION = "pipeline-test"
+_QUICKLY = {
+    "KCL_SHARD_SYNC_INTERVAL_MILLIS": "1000",
+    "KCL_WORKER_METRICS_REPORTER_FREQ_IN_MILLIS": "1000",
+    "KCL_LEASE_ASSIGNMENT_INTERVAL_MILLIS": "1000",
+    "KCL_FAILOVER_TIME_MILLIS": "5000",
+    "KCL_METRICS_LEVEL": "NONE",
+}
+
+
+@dataclass(frozen=True)
+class Put:
+    """A record as a producer puts it; ``contents`` are the records within, where it is an aggregated one."""
+
+    key: str
+    data: bytes
+    contents: tuple[bytes, ...] = ()
+
+    @classmethod
+    def aggregated(cls, key: str, contents: Sequence[bytes]) -> Self:
+        """Pack records of one partition key into one."""
+        return cls(key, aggregate([(key, data) for data in contents]), tuple(contents))
+
+
+class Pipeline:
+    """The embedded AWS with the deployed stack, from entering the context until leaving it.
+
+    Parameters
+    ----------
+    folder
+        Where the logs of what is started go.
+    shards
+        Shards of the stream.
+
+    """
+
+    def __init__(self, folder: Path, shards: int = 2) -> None:
+        self._folder = folder
+        self._shards = shards
+        self.mark = f"TICKERTAPE_TEST={folder}"
+        self._contents: dict[bytes, tuple[bytes, ...]] = {}
+        self._consumers: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        """Start it and deploy the stack."""
+        self._aws = subprocess.Popen(
+            [sys.executable, "-m", "infra.local.embedded_aws"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | dict([self.mark.split("=", 1)]),
+        )
+        assert self._aws.stdout is not None
+        self.url = self._aws.stdout.readline().decode().strip()
+        self._session = boto3.Session("embedded", "embedded", region_name="us-east-1")
+        self.kinesis, self._dynamodb, self._s3, self._sqs = map(self._client, ("kinesis", "dynamodb", "s3", "sqs"))
+        try:
+            self.outputs = self._deploy()
+            self._queue = self._subscribe()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End everything that was started."""
+        for consumer in self._consumers:
+            if consumer.poll() is None:
+                consumer.kill()
+            consumer.wait()
+        self._aws.terminate()
+        self._aws.wait(20)
+        if self._aws.stdout:
+            self._aws.stdout.close()
+        for pid in marked(self.mark):
+            os.kill(pid, signal.SIGKILL)  # a shard's process whose daemon we killed: it carries our mark
+
+    def environment(self) -> dict[str, str]:
+        """Give what `tickertape consume` needs to know."""
+        ours = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "KCL_"))}
+        return (
+            ours
+            | dict([self.mark.split("=", 1)])
+            | _QUICKLY
+            | {
+                "AWS_ENDPOINT_URL": self.url,
+                "AWS_REGION": "us-east-1",
+                "AWS_ACCESS_KEY_ID": "embedded",
+                "AWS_SECRET_ACCESS_KEY": "embedded",
+                "AWS_EC2_METADATA_DISABLED": "true",
+                "CBOR_ENABLED": "false",
+                "STREAM_NAME": self.outputs["StreamName"],
+                "TICKS_TABLE": self.outputs["TicksTableName"],
+                "ALERTS_TABLE": self.outputs["AlertsTableName"],
+                "ARCHIVE_BUCKET": self.outputs["ArchiveBucketName"],
+                "ALERT_TOPIC_ARN": self.outputs["AlertTopicArn"],
+                "APPLICATION_NAME": APPLICATION,
+                "ARCHIVE_SECONDS": "3",
+            }
+        )
+
+    def start_consumer(self, settings: dict[str, str]) -> subprocess.Popen[bytes]:
+        """Start `tickertape consume`."""
+        with self.log(len(self._consumers)).open("wb") as log:
+            consumer = subprocess.Popen(
+                [sys.executable, "-m", "tickertape", "consume"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.environment() | settings,
+                start_new_session=True,
+            )
+        self._consumers.append(consumer)
+        return consumer
+
+    def log(self, number: int) -> Path:
+        """Where the output of a consumer goes."""
+        return self._folder / f"consumer-{number}.log"
+
+    def put(self, puts: Iterable[Put], batch: int = 50) -> None:
+        """Publish records in their order."""
+        waiting = list(puts)
+        for start in range(0, len(waiting), batch):
+            entries = [{"Data": put.data, "PartitionKey": put.key} for put in waiting[start : start + batch]]
+            answer = self.kinesis.put_records(StreamName=self.outputs["StreamName"], Records=entries)
+            assert answer["FailedRecordCount"] == 0
+        self._contents |= {put.data: put.contents for put in waiting if put.contents}
+
+    def records(self) -> list[Record]:
+        """Read back what the stream holds, aggregated records unpacked, each shard in its order."""
+        return [
+            Record(payload, int(record["ApproximateArrivalTimestamp"].timestamp() * 1000))
+            for shard_records in self._stream().values()
+            for record in shard_records
+            for payload in self._contents.get(record["Data"], (record["Data"],))
+        ]
+
+    def drain(self, consumer: subprocess.Popen[bytes], seconds: float = 150) -> None:
+        """Wait until everything that was put is processed and archived."""
+        last = {
+            shard: (
+                int(records[-1]["SequenceNumber"]),
+                max(0, len(self._contents.get(records[-1]["Data"], ())) - 1),
+            )
+            for shard, records in self._stream().items()
+            if records
+        }
+        deadline = time.monotonic() + seconds
+        while any((done := self._checkpoints()).get(shard, (-1, 0)) < position for shard, position in last.items()):
+            assert consumer.poll() is None, f"the consumer ended:\n{self._last_log()}"
+            assert time.monotonic() < deadline, f"checkpoints {done}, expected {last}:\n{self._last_log()}"
+            time.sleep(0.5)
+
+    def count_rows(self) -> int:
+        """Count the rows of the ticks table."""
+        described = self._dynamodb.describe_table(TableName=self.outputs["TicksTableName"])
+        return int(described["Table"]["ItemCount"])
+
+    def export(self, directory: Path) -> Path:
+        """Write everything that is in the stores, as `tests.compare` reads it."""
+        directory.mkdir()
+        _write_lines(directory / "ticks.jsonl", self._rows(self.outputs["TicksTableName"]))
+        _write_lines(directory / "alerts.jsonl", self._rows(self.outputs["AlertsTableName"]))
+        _write_lines(directory / "messages.jsonl", self._messages())
+        self._download(directory / "s3")
+        return directory
+
+    def _client(self, service: str) -> Any:  # noqa: ANN401  (boto3 makes clients' types at run time)
+        return self._session.client(service, endpoint_url=self.url)  # type: ignore[call-overload]
+
+    def _deploy(self) -> dict[str, str]:
+        cloudformation = self._client("cloudformation")
+        cloudformation.create_stack(
+            StackName="test",
+            TemplateBody=TEMPLATE.read_text(),
+            Parameters=[{"ParameterKey": "ShardCount", "ParameterValue": str(self._shards)}],
+        )
+        cloudformation.get_waiter("stack_create_complete").wait(StackName="test", WaiterConfig={"Delay": 1})
+        outputs = cloudformation.describe_stacks(StackName="test")["Stacks"][0]["Outputs"]
+        return {output["OutputKey"]: output["OutputValue"] for output in outputs}
+
+    def _subscribe(self) -> str:
+        url: str = self._sqs.create_queue(QueueName="alerts")["QueueUrl"]
+        arn = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        self._client("sns").subscribe(TopicArn=self.outputs["AlertTopicArn"], Protocol="sqs", Endpoint=arn)
+        return url
+
+    def _stream(self) -> dict[str, list[dict[str, Any]]]:
+        name = self.outputs["StreamName"]
+        return {
+            shard["ShardId"]: self._shard(name, shard["ShardId"])
+            for shard in self.kinesis.list_shards(StreamName=name)["Shards"]
+        }
+
+    def _shard(self, stream: str, shard: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        iterator = self.kinesis.get_shard_iterator(StreamName=stream, ShardId=shard, ShardIteratorType="TRIM_HORIZON")[
+            "ShardIterator"
+        ]
+        while True:
+            answer = self.kinesis.get_records(ShardIterator=iterator)
+            if not answer["Records"]:
+                return found
+            found += answer["Records"]
+            iterator = answer["NextShardIterator"]
+
+    def _checkpoints(self) -> dict[str, tuple[int, int]]:
+        try:
+            leases = self._dynamodb.scan(TableName=APPLICATION, ConsistentRead=True)["Items"]
+        except self._dynamodb.exceptions.ResourceNotFoundException:
+            return {}
+        return {
+            lease["leaseKey"]["S"]: (
+                int(lease["checkpoint"]["S"]),
+                int(lease.get("checkpointSubSequenceNumber", {"N": "0"})["N"]),
+            )
+            for lease in leases
+            if lease.get("checkpoint", {"S": ""})["S"].isdecimal()
+        }
+
+    def _rows(self, table: str) -> list[Row]:
+        pages = self._dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+        return [
+            {name: _value(*next(iter(attribute.items()))) for name, attribute in item.items()}
+            for page in pages
+            for item in page["Items"]
+        ]
+
+    def _messages(self) -> list[Row]:
+        """Take every message from the queue; what SNS wraps around them must agree with what they say."""
+        found: list[Row] = []
+        while messages := self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                envelope = json.loads(message["Body"])
+                alert = json.loads(envelope["Message"], parse_float=Decimal, parse_int=Decimal)
+                attributes = {name: value["Value"] for name, value in envelope["MessageAttributes"].items()}
+                assert attributes == {name: alert[name] for name in ("symbol", "rule", "direction", "severity")}
+                assert alert["symbol"] in envelope["Subject"]
+                found.append(alert)
+                self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
+        return found
+
+    def _download(self, root: Path) -> None:
+        bucket, lines = self.outputs["ArchiveBucketName"], b""
+        for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+            for entry in page.get("Contents", []):
+                content = self._s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read()
+                path = root / entry["Key"]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+                if entry["Key"].startswith("quarantine/"):
+                    lines += gzip.decompress(content)
+        (root.parent / "quarantine.jsonl").write_bytes(lines)
+
+    def _last_log(self) -> str:
+        return self.log(len(self._consumers) - 1).read_text()[-3000:]
+
+
+def _value(kind: str, value: Any) -> Any:  # noqa: ANN401  (whatever DynamoDB holds)
+    return Decimal(value) if kind == "N" else sorted(value) if kind == "SS" else value
+
+
+def _write_lines(path: Path, rows: Iterable[Row]) -> None:
+    path.write_bytes(b"".join(payload_of(row) + b"\n" for row in rows))
