@@ -217,7 +217,12 @@ def _timestamp(value: object) -> str:
         return normalise_timestamp(value.isoformat())
     if not isinstance(value, str):
         raise NotATickError("timestamp is not ISO 8601")
-    return normalise_timestamp(value.strip())
+    return _timestamp_of_text(value)
+
+
+@lru_cache(maxsize=1024)  # rows of one moment come together
+def _timestamp_of_text(text: str) -> str:
+    return normalise_timestamp(text.strip())
 
 
 def _source(value: object) -> str | None:
