@@ -1,5 +1,6 @@
 """The process of one shard: the daemon starts `python -m consumer` and talks to it over stdin and stdout."""
 
+import gc
 import os
 import signal
 import sys
@@ -15,6 +16,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     to_daemon = _take_stdout()
     configure_logging()
+    gc.set_threshold(
+        100_000
+    )  # what we keep for a window has no cycles: looking through it again and again finds nothing
     from consumer import config, processor, protocol  # noqa: PLC0415  (stdout is safe only now, whatever an import prints)
 
     shard = processor.ShardProcessor(config.received())

@@ -32,7 +32,7 @@ _SIDE_LETTERS = {1: "u", 0: "-", -1: "d"}
 _LETTER_SIDES = {letter: side for side, letter in _SIDE_LETTERS.items()}
 
 
-class Alert(msgspec.Struct, frozen=True):
+class Alert(msgspec.Struct, frozen=True, gc=False):
     """A rule's side changed on this tick. ``value`` and ``threshold`` are in 10⁻⁶, ``price`` in 10⁻⁹."""
 
     symbol: str
@@ -51,7 +51,7 @@ class Alert(msgspec.Struct, frozen=True):
         return f"{self.timestamp}#{self.rule}"
 
 
-class Detection(msgspec.Struct):
+class Detection(msgspec.Struct, gc=False):
     """What one tick means: averages, z-score and bands in 10⁻⁶ (None until their window is full), sides and alerts."""
 
     sma_fast: int | None
@@ -60,7 +60,7 @@ class Detection(msgspec.Struct):
     bollinger_upper: int | None
     bollinger_lower: int | None
     sides: Sides
-    alerts: list[Alert]
+    alerts: tuple[Alert, ...] = ()
 
 
 class SymbolState:
@@ -156,8 +156,10 @@ class Detector:
         level_side = NONE if level is None else rule.price_level(price, level, level_side)
 
         sides: Sides = (cross, move, z_side, band_side, spike_side, level_side)
-        detection = Detection(sma_fast, sma_slow, z_score, upper, lower, sides, [])
-        if sides != before:
+        detection = Detection(sma_fast, sma_slow, z_score, upper, lower, sides)
+        if sides == before:
+            detection.sides = sides = before  # one tuple for all ticks that change nothing
+        else:
             detection.alerts = self._alerts(state, tick, before, detection, delta)
 
         # From here on nothing fails: a tick is remembered whole or not at all.
@@ -185,7 +187,7 @@ class Detector:
 
     def _alerts(
         self, state: SymbolState, tick: Tick, before: Sides, detection: Detection, delta: int | None
-    ) -> list[Alert]:
+    ) -> tuple[Alert, ...]:
         alerts = []
         for index, (name, severity, fires_from_none) in enumerate(RULES):
             side, side_before = detection.sides[index], before[index]
@@ -207,7 +209,7 @@ class Detector:
                     suppressed,
                 )
             )
-        return alerts
+        return tuple(alerts)
 
     def _evidence(
         self, index: int, side: int, state: SymbolState, tick: Tick, detection: Detection, delta: int | None

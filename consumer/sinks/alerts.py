@@ -100,7 +100,7 @@ class AlertSink:
             entries = [_entry(key, message) for key, message in pending.items()]
             answer = self._sns.publish_batch(TopicArn=self._topic_arn, PublishBatchRequestEntries=entries)
             for success in answer.get("Successful", []):
-                del pending[success["Id"]]
+                pending.pop(success["Id"], None)
             for failure in answer.get("Failed", []):
                 if failure.get("SenderFault"):
                     raise UserError(f"SNS refused an alert ({failure.get('Code')}): {failure.get('Message')}")

@@ -1,0 +1,234 @@
+"""Prints what each step costs per tick, beside ordinary code for the same step: `python -m benchmarks.speed`.
+
+Times depend on the machine and on what else it does; the ratios in the last column are what to compare.
+"""
+
+import base64
+import gzip
+import io
+import json
+import logging
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from statistics import fmean, pstdev
+from typing import Any, NamedTuple
+
+import boto3
+from amazon_kclpy.kcl import _IOHandler
+
+from common.tick import TickDecoder, timestamp_of
+from consumer.config import ShardConfig
+from consumer.detection import Detector, Rules
+from consumer.processor import ShardProcessor
+from consumer.protocol import Record, ShardProcess, _Messages
+from consumer.sinks import archive
+from consumer.sinks.row import RowWriter
+
+TICKS = 20_000
+SYMBOLS = 100
+REPEATS = 5
+ARRIVED = 1_800_000_000_000
+
+
+class Step(NamedTuple):
+    """A step of the consumer and its peer; each is a function that does it for `ticks` ticks."""
+
+    name: str
+    ours: Callable[[], object]
+    peer_name: str
+    peer: Callable[[], object]
+    peer_ticks: int = TICKS
+
+
+def payloads() -> list[bytes]:
+    """Ticks of a made-up market, as a producer sends them."""
+    dice = random.Random(1)
+    price = {f"SYM{number}": dice.uniform(10, 500) for number in range(SYMBOLS)}
+    close, volume = dict(price), dict.fromkeys(price, 0)
+    result = []
+    for number in range(TICKS):
+        symbol = f"SYM{number % SYMBOLS}"
+        price[symbol] *= dice.gauss(1, 0.001)
+        volume[symbol] += dice.randrange(1000)
+        tick = {
+            "symbol": symbol,
+            "timestamp": timestamp_of(ARRIVED - 10**7 + number // SYMBOLS * 997),
+            "price": round(price[symbol], 4),
+            "open": round(close[symbol], 2),
+            "high": round(close[symbol] * 1.01, 2),
+            "low": round(close[symbol] * 0.99, 2),
+            "previous_close": round(close[symbol], 2),
+            "volume": volume[symbol],
+            "source": "benchmark",
+        }
+        result.append(json.dumps(tick).encode())
+    return result
+
+
+def message(records: list[bytes]) -> bytes:
+    """The daemon's message with ``records``."""
+    entries = [
+        {
+            "action": "record",
+            "data": base64.b64encode(data).decode(),
+            "partitionKey": "key",
+            "sequenceNumber": str(49_500_000_000_000_000_000_000 + number),
+            "subSequenceNumber": 0,
+            "approximateArrivalTimestamp": ARRIVED,
+        }
+        for number, data in enumerate(records)
+    ]
+    return json.dumps({"action": "processRecords", "records": entries, "millisBehindLatest": 0}).encode()
+
+
+def ordinary_detection(ticks: list[dict[str, Any]]) -> int:
+    """Averages, z-score and band as most people write them: deques of floats, summed again for each tick."""
+    prices: dict[str, deque[float]] = {}
+    found = 0
+    for tick in ticks:
+        window = prices.setdefault(tick["symbol"], deque(maxlen=20))
+        window.append(tick["price"])
+        if len(window) == 20:
+            mean, deviation = fmean(window), pstdev(window)
+            fast = fmean(list(window)[-5:])
+            found += abs(tick["price"] - mean) > 2 * deviation or fast > mean
+    return found
+
+
+def steps(sent: list[bytes]) -> list[Step]:
+    """All steps but the network."""
+    decoder, detector, rules = TickDecoder(300), Detector(Rules()), Rules()
+    ticks = [decoder.decode(payload, ARRIVED) for payload in sent]
+    as_dicts = [json.loads(payload) for payload in sent]
+    line = message(sent)
+    streams = io.BytesIO(), io.StringIO(), io.StringIO()
+    writer = RowWriter("shardId-000000000000", rules, 30)
+    record = Record(b"", "key", "49500000000000000000000", 0, ARRIVED)
+
+    def detect() -> list[Any]:
+        states = {f"SYM{number}": detector.new_state() for number in range(SYMBOLS)}
+        return [detector.detect(states[tick.symbol], tick) for tick in ticks]
+
+    detections = detect()
+    rows = [writer.accepted(tick, found, record) for tick, found in zip(ticks, detections, strict=True)]
+
+    def kclpy_message() -> list[bytes]:
+        return [item.binary_data for item in _IOHandler(*streams).load_action(line.decode()).records]
+
+    return [
+        Step("read a message", lambda: _Messages(*streams).load_action(line), "kclpy", kclpy_message),
+        Step(
+            "decode",
+            lambda: [decoder.decode(payload, ARRIVED) for payload in sent],
+            "json.loads",
+            lambda: [json.loads(payload) for payload in sent],
+        ),
+        Step("detect", detect, "deques and statistics", lambda: ordinary_detection(as_dicts)),
+        Step(
+            "rows and items",
+            lambda: [writer.item_json(writer.accepted(t, d, record)) for t, d in zip(ticks, detections, strict=True)],
+            "boto3's serializer",
+            lambda: [_serialized(tick) for tick in as_dicts],
+        ),
+        Step("raw archive", lambda: archive._gzip_lines(sent), "gzip -9", lambda: gzip.compress(b"\n".join(sent))),
+        Step("Parquet", lambda: archive._parquet(writer.columns, rows), "gzipped JSON", lambda: _gzipped(as_dicts)),
+    ]
+
+
+def _serialized(tick: dict[str, Any]) -> str:
+    serializer = boto3.dynamodb.types.TypeSerializer()  # type: ignore[attr-defined]
+    return json.dumps({name: serializer.serialize(str(value)) for name, value in tick.items()})
+
+
+def _gzipped(ticks: list[dict[str, Any]]) -> bytes:
+    return gzip.compress("\n".join(map(json.dumps, ticks)).encode())
+
+
+class _Daemon:
+    """One message in, answers thrown away; checkpoints are granted."""
+
+    def __init__(self, lines: list[bytes]) -> None:
+        self._lines = lines
+
+    def readline(self) -> bytes:
+        return self._lines.pop(0) if self._lines else b""
+
+    def write(self, text: str) -> None:
+        if '"checkpoint"' in text:
+            self._lines.insert(0, text.encode())
+
+    def flush(self) -> None:
+        pass
+
+
+def whole_path(sent: list[bytes]) -> Step:
+    """From the daemon's message to acknowledged writes, against put_item for each tick, over a loopback server."""
+    config = ShardConfig(
+        ticks_table="ticks",
+        alerts_table="alerts",
+        archive_bucket="archive",
+        alert_topic_arn="arn:aws:sns:us-east-1:1:alerts",
+        archive_seconds=60,
+        max_clock_skew_seconds=300,
+        retention_days=30,
+        rules=Rules(alert_cooldown_seconds=10**6),  # the first alert of a kind is sent, the others are held back
+    )
+    first = json.dumps({"action": "initialize", "shardId": "shardId-000000000000", "sequenceNumber": "0"}).encode()
+    ended = json.dumps({"action": "shardEnded"}).encode()
+    lines = [message(sent[start : start + 2000]) for start in range(0, TICKS, 2000)]
+    table = boto3.resource("dynamodb").Table("ticks")
+    few = [json.loads(payload, parse_float=str) for payload in sent[: TICKS // 20]]
+
+    def ours() -> None:
+        daemon = _Daemon([first, *lines, ended])
+        ShardProcess(ShardProcessor(config), daemon, daemon, io.StringIO()).run()
+
+    def peer() -> None:
+        for tick in few:
+            table.put_item(Item=tick)
+
+    return Step("whole path", ours, "put_item each", peer, peer_ticks=len(few))
+
+
+def seconds(action: Callable[[], object], repeats: int) -> float:
+    """Seconds of this process on a core, in the best of several runs: the others were disturbed."""
+    times = []
+    for _ in range(repeats):
+        started = time.process_time()
+        action()
+        times.append(time.process_time() - started)
+    return min(times)
+
+
+def main() -> None:
+    """Measure everything and print the table."""
+    logging.disable()
+    sent = payloads()
+    with subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.stub_server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        os.environ.update(
+            AWS_ENDPOINT_URL=f"http://127.0.0.1:{server.stdout.readline().strip()}",
+            AWS_REGION="us-east-1",
+            AWS_DEFAULT_REGION="us-east-1",
+            AWS_ACCESS_KEY_ID="x",
+            AWS_SECRET_ACCESS_KEY="x",  # noqa: S106  (the stub asks for none)
+        )
+        print(f"{'step':16} {'ns/tick':>9} {'ticks/s':>10}   {'peer':22} {'ns/tick':>9} {'times as fast':>14}")
+        for step, repeats in [*((step, REPEATS) for step in steps(sent)), (whole_path(sent), 1)]:
+            ours = seconds(step.ours, repeats) / TICKS
+            peer = seconds(step.peer, min(repeats, 2)) / step.peer_ticks
+            print(
+                f"{step.name:16} {1e9 * ours:9,.0f} {1 / ours:10,.0f}   "
+                f"{step.peer_name:22} {1e9 * peer:9,.0f} {peer / ours:14.1f}"
+            )
+
+
+if __name__ == "__main__":
+    main()

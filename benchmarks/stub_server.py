@@ -1,0 +1,49 @@
+"""A loopback server that takes every request and says yes: what it costs to talk, without an AWS behind it."""
+
+import asyncio
+import re
+import sys
+
+_LENGTH = re.compile(rb"\r\ncontent-length: (\d+)", re.IGNORECASE)
+_EMPTY = b'{"Items":[]}'
+_PUBLISHED = (
+    b"<PublishBatchResponse><PublishBatchResult><Successful>"
+    + b"".join(b"<member><Id>%d</Id></member>" % number for number in range(10))
+    + b"</Successful></PublishBatchResult></PublishBatchResponse>"
+)
+
+
+class Yes(asyncio.Protocol):
+    """Answers each request on a connection, and says 100-continue where that is waited for."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the way back."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._received = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Answer each request that is complete."""
+        self._received += data
+        while (end := self._received.find(b"\r\n\r\n")) >= 0:
+            head = self._received[: end + 2]
+            length = _LENGTH.search(head)
+            size = end + 4 + (int(length[1]) if length else 0)
+            if len(self._received) < size:
+                if b"100-continue" in head and len(self._received) == end + 4:
+                    self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                return
+            self._received = self._received[size:]
+            body = _EMPTY if b"x-amz-target" in head.lower() else _PUBLISHED
+            self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+
+async def main() -> None:
+    """Serve on a free port, told on stdout, until stdin is closed."""
+    server = await asyncio.get_running_loop().create_server(Yes, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
