@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -36,7 +37,8 @@ def main(arguments: list[str]) -> int:
     except UserError as error:
         sys.stderr.write(f"tickertape: {error}\n")
         return error.exit_code
-    logging.disable()  # moto and its web framework would tell every request
+    logging.disable()  # moto and its web framework would tell every request,
+    warnings.simplefilter("ignore")  # and which resources of the stack it passes over
     faster_moto.apply()
     asyncio.run(_serve(listener))
     return 0

@@ -42,6 +42,11 @@ class Child:
         """None while it runs."""
         return self._process.poll()
 
+    @property
+    def pid(self) -> int:
+        """Its process id, which is its group's too."""
+        return self._process.pid
+
     def ask_to_stop(self) -> None:
         """Send SIGTERM."""
         if self.exit_code is None:
