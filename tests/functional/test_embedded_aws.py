@@ -254,7 +254,7 @@ def _http2_post(url: str, *, target: str, body: bytes) -> tuple[str, bytes]:
         while True:
             for event in connection.receive_data(client.recv(65536)):
                 if isinstance(event, h2.events.ResponseReceived):
-                    status = next(str(value) for name, value in event.headers if name == ":status")
+                    status = str(dict(event.headers).get(":status"))  # type: ignore[call-overload]  # header_encoding makes strings
                 elif isinstance(event, h2.events.DataReceived):
                     received += event.data or b""
                 elif isinstance(event, h2.events.StreamEnded):

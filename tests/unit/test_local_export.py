@@ -31,7 +31,7 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
         yield deploy(shards=1)
 
 
-def _put_tick(stack: Stack, symbol: str, **attributes: Any) -> None:
+def _put_tick(stack: Stack, symbol: str, **attributes: Any) -> None:  # noqa: ANN401  (whatever a table may hold)
     item = {"symbol": {"S": symbol}, "timestamp": {"S": "2026-01-02T00:00:00.000000Z"}, **attributes}
     boto3.client("dynamodb").put_item(TableName=stack.ticks_table, Item=item)
 
