@@ -62,12 +62,13 @@ class Child:
         self._gone = True
 
     def last_error(self) -> str:
-        """Give the last line in the log that tells of an error, else the last line."""
+        """Give the last line in the log that tells of an error, else the last that is no event."""
         with self.log.open("rb") as log:
             log.seek(max(0, self.log.stat().st_size - _LAST_LINES_BYTES))
             lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
         errors = [text for line in lines if (text := _error_in(line))]
-        return errors[-1] if errors else (lines[-1] if lines else f"exit code {self.exit_code}, and it said nothing")
+        plain = [line for line in lines if not line.startswith("{")]
+        return (errors or plain or [f"exit code {self.exit_code}, without a word about why"])[-1]
 
 
 class Processes:

@@ -109,11 +109,12 @@ def test_terminals_signals_do_not_reach_children(tmp_path: Path) -> None:
             "shard_failed no such table",
         ),
         ("Traceback\nValueError: x\n", "ValueError: x"),
-        ("", "exit code 3, and it said nothing"),
+        ("", "exit code 3, without a word about why"),
+        ('{"level":"INFO","event":"archived"}\n', "exit code 3, without a word about why"),
     ],
 )
 def test_last_error_is_what_a_person_looks_for(tmp_path: Path, log: str, shown: str) -> None:
-    """The line that is shown of a log is its last error, or its last line when none says so."""
+    """The line that is shown of a log is its last error, else its last line of text."""
     child = _ended(_run(tmp_path, f"import sys; sys.stderr.write({log!r}); sys.exit(3)"))
     assert child.last_error() == shown
     child.kill()
