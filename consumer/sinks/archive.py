@@ -191,5 +191,6 @@ def _array(column: Column, values: list[Any]) -> Array:
         lists = [value or () for value in values]
         offsets = Array([0, *accumulate(map(len, lists))], type=DataType.int32())
         return list_array(offsets, Array([text for texts in lists for text in texts], type=DataType.utf8()))
-    number = DataType.decimal128(19, column.places) if column.places else DataType.int64()
+    # 38 digits, as the cast makes null of what does not fit: a wild price can be 10^20 per cent from its close
+    number = DataType.decimal128(38, column.places) if column.places else DataType.int64()
     return Array(values, type=DataType.utf8()).cast(number)  # exact: Arrow parses decimals digit by digit
