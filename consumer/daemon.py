@@ -47,6 +47,9 @@ def _consume(arguments: list[str]) -> NoReturn:
         [
             java,
             "-XX:+UseSerialGC",
+            # Java 24 and newer warn of what netty does, in lines that are no JSON; older ones do not know the option.
+            "-XX:+IgnoreUnrecognizedVMOptions",
+            "--sun-misc-unsafe-memory-access=allow",
             "-cp",
             class_path,
             _DAEMON_CLASS,
