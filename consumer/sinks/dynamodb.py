@@ -1,14 +1,13 @@
 """BatchWriteItem with request bodies that are built directly: most of botocore's time goes into building them."""
 
-import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import msgspec
 
-from common.aws import UnfinishedError
+from common.aws import UnfinishedError, build_body_with
 from consumer.backpressure import persist
 
 _BATCH = 25  # BatchWriteItem's limit
@@ -20,7 +19,7 @@ class BatchPutter:
     Parameters
     ----------
     client
-        A DynamoDB client; nobody else can use its BatchWriteItem.
+        A DynamoDB client; its BatchWriteItem then takes JSON of put requests, and nothing else.
     pool
         Runs several requests at a time.
 
@@ -29,8 +28,7 @@ class BatchPutter:
     def __init__(self, client: Any, pool: ThreadPoolExecutor) -> None:  # noqa: ANN401  (a boto3 client)
         self._client = client
         self._pool = pool
-        self._body = threading.local()
-        client.meta.events.register("before-call.dynamodb.BatchWriteItem", self._use_own_body)
+        build_body_with(client, "BatchWriteItem", "RequestItems", _body)
 
     def put_all(self, table: str, items: Sequence[str]) -> None:
         """Put items, each the JSON of a DynamoDB item, into ``table``; no two may have the same key.
@@ -57,12 +55,13 @@ class BatchPutter:
 
         persist(attempt)
 
-    def _send(self, table: str, requests: Iterable[str]) -> list[str]:
+    def _send(self, table: str, requests: list[str]) -> list[str]:
         """Send one request; returns what DynamoDB left unprocessed."""
-        self._body.text = f'{{"RequestItems":{{"{table}":[{",".join(requests)}]}}}}'
-        answer = self._client.batch_write_item(RequestItems={})
+        answer = self._client.batch_write_item(RequestItems={table: requests})
         left = answer.get("UnprocessedItems", {}).get(table, [])
         return [msgspec.json.encode(request).decode() for request in left]
 
-    def _use_own_body(self, params: dict[str, Any], **_: object) -> None:
-        params["body"] = self._body.text.encode()
+
+def _body(parameters: dict[str, Any]) -> bytes:
+    tables = (f'"{table}":[{",".join(requests)}]' for table, requests in parameters["RequestItems"].items())
+    return f'{{"RequestItems":{{{",".join(tables)}}}}}'.encode()
