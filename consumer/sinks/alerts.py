@@ -123,7 +123,7 @@ def sentence(alert: Alert) -> str:
     return {
         "sma_cross": f"{symbol} at {price}: the fast average {value} crossed {'above' if up else 'below'} "
         f"the slow one {threshold} ({'buy' if up else 'sell'}).",
-        "price_move": f"{symbol} at {price} is {value} % {'above' if up else 'below'} the previous close.",
+        "price_move": f"{symbol} at {price} is {value.lstrip('-')} % {'above' if up else 'below'} the previous close.",
         "z_score": f"{symbol} {'jumped' if up else 'dropped'} to {price}: {value} standard deviations.",
         "bollinger": f"{symbol} at {price} is {'above' if up else 'below'} its Bollinger band ({threshold}).",
         "volume_spike": f"{symbol} at {price}: volume is {value} times the mean.",

@@ -156,12 +156,12 @@ def _run(settings: LocalSettings, export: Export | None, processes: Processes, s
         else:
             _until_stopped(run, settings.duration, signals)
         seconds = watch.elapsed_seconds
+        if settings.picture and display.last:
+            write_picture(display.last, settings.picture)
         display.say("stopping")
         processes.stop([producer], _PRODUCER_STOP_SECONDS, hurry=signals.hurry)
         processes.stop(consumers, _CONSUMER_STOP_SECONDS, hurry=signals.hurry)
         run.look("stopped")
-    if settings.picture and display.last:
-        write_picture(display.last, settings.picture)
     if export:
         export.finish(stores)
     if settings.once:
