@@ -63,7 +63,7 @@ def client(service: str, *, connections: int = 10) -> Any:  # noqa: ANN401  (bot
     Raises
     ------
     UserError
-        No region is set.
+        No region is set, or a setting is wrong.
 
     """
     config = Config(
@@ -76,7 +76,10 @@ def client(service: str, *, connections: int = 10) -> Any:  # noqa: ANN401  (bot
         tcp_keepalive=True,
         user_agent="tickertape",  # botocore's own is put together anew for each call, at a fifth of the call's cost
     )
-    return boto3.client(service, config=config)  # type: ignore[call-overload]
+    try:
+        return boto3.client(service, config=config)  # type: ignore[call-overload]
+    except (BotoCoreError, ValueError) as error:  # a profile that does not exist, an endpoint that is no URL
+        raise UserError(f"AWS cannot be reached with these settings: {_one_line(error)}") from None
 
 
 def build_body_with(
@@ -121,7 +124,10 @@ def region() -> str:
         None is set.
 
     """
-    name = os.environ.get("AWS_REGION") or boto3.Session().region_name
+    try:
+        name = os.environ.get("AWS_REGION") or boto3.Session().region_name
+    except BotoCoreError as error:
+        raise UserError(f"AWS cannot be reached with these settings: {_one_line(error)}") from None
     if name is None:
         raise UserError(_NO_REGION)
     return name
@@ -138,8 +144,17 @@ def is_retryable(error: BaseException) -> bool:
 Stop = Callable[[tenacity.RetryCallState], bool]
 
 
-def persist(call: Callable[[], Result], *, stop: Stop = tenacity.stop_never) -> Result:
+def persist(call: Callable[[], Result], *, about: str, stop: Stop = tenacity.stop_never) -> Result:
     """Make ``call`` until it succeeds, with capped and jittered exponential waits: back-pressure instead of loss.
+
+    Parameters
+    ----------
+    call
+        One call of AWS.
+    about
+        What it is about, for a person who has to mend it, for instance ``table stock-alerts``.
+    stop
+        Says when to give up.
 
     Raises
     ------
@@ -161,7 +176,7 @@ def persist(call: Callable[[], Result], *, stop: Stop = tenacity.stop_never) -> 
     except (ClientError, BotoCoreError) as error:
         if is_retryable(error):
             raise
-        raise explain(error) from error
+        raise explain(error, about) from error
 
 
 def _log_retry(state: tenacity.RetryCallState) -> None:
@@ -171,17 +186,19 @@ def _log_retry(state: tenacity.RetryCallState) -> None:
     log.warning("aws_retry", extra={"attempt": state.attempt_number, "error": str(error)})
 
 
-def explain(error: ClientError | BotoCoreError) -> UserError:
+def explain(error: ClientError | BotoCoreError, about: str) -> UserError:
     """Say in one line what AWS refused and what to do about it."""
     if isinstance(error, NoCredentialsError):
         return UserError(
             "no AWS credentials were found: set AWS_PROFILE, or run `aws sso login`, or give the task a role"
         )
-    if not isinstance(error, ClientError):
-        return UserError(f"AWS could not be called: {_one_line(error)}")
+    if not isinstance(error, ClientError) or is_retryable(error):
+        return UserError(f"{about}: AWS does not answer: {_one_line(error)}")
     code = error.response.get("Error", {}).get("Code", "")
     call = error.operation_name
     advice = {
+        "403": "grant this action to the role in use",
+        "404": "create it (infra/stack.yaml) or correct the name and the region",
         "AccessDenied": "grant this action to the role in use",
         "AccessDeniedException": "grant this action to the role in use",
         "AuthorizationError": "grant this action to the role in use",
@@ -192,7 +209,8 @@ def explain(error: ClientError | BotoCoreError) -> UserError:
         "ResourceNotFoundException": "create it (infra/stack.yaml) or correct the name and the region",
         "UnrecognizedClientException": "the credentials are not valid here: check them and the region",
     }.get(code, "see the message")
-    return UserError(f"AWS refused {call} ({code}): {_one_line(error.response['Error'].get('Message', ''))} - {advice}")
+    reason = _one_line(error.response["Error"].get("Message", ""))
+    return UserError(f"{about}: AWS refused {call} ({code}): {reason} - {advice}")
 
 
 def _one_line(text: object) -> str:

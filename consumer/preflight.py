@@ -6,7 +6,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tenacity import stop_after_attempt
 
 from common import aws
-from common.errors import UserError
 from consumer.settings import ConsumerSettings
 
 
@@ -31,8 +30,6 @@ def check(settings: ConsumerSettings) -> None:
 
 def _ask(what: str, call: Callable[[], object]) -> None:
     try:
-        aws.persist(call, stop=stop_after_attempt(4))
-    except UserError as error:
-        raise UserError(f"{what}: {error}") from error
+        aws.persist(call, about=what, stop=stop_after_attempt(4))
     except (ClientError, BotoCoreError) as error:
-        raise UserError(f"{what}: AWS does not answer: {' '.join(str(error).split())}") from error
+        raise aws.explain(error, what) from error

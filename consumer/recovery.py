@@ -134,7 +134,7 @@ class Recovery:
         """Read consistently, page by page."""
         request["ConsistentRead"] = True
         while True:
-            page = persist(lambda: self._dynamodb.query(**request))
+            page = persist(lambda: self._dynamodb.query(**request), about=f"table {request['TableName']}")
             yield from page["Items"]
             if "LastEvaluatedKey" not in page:
                 return

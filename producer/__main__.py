@@ -82,11 +82,11 @@ def _await_stream(kinesis: "KinesisClient", name: str, stop: threading.Event) ->
             raise UnfinishedError
 
     try:
-        persist(describe, stop=stop_when_event_set(stop))
+        persist(describe, about=f"stream {name} (STREAM_NAME)", stop=stop_when_event_set(stop))
     except UnfinishedError:
         raise UserError(f"stopped while the stream {name} was still being created") from None
     except (ClientError, BotoCoreError) as error:
-        raise explain(error) from error
+        raise explain(error, f"stream {name} (STREAM_NAME)") from error
 
 
 def _publish_all(feed: Iterator[Tick], publisher: Publisher, stop: threading.Event) -> None:

@@ -211,7 +211,8 @@ class Publisher:
     def _publish(self, batch: list[_Lane]) -> None:
         records = [{"Data": lane.payloads[0], "PartitionKey": lane.symbol} for lane in batch]
         answer = persist(
-            lambda: self._kinesis.put_records(StreamName=self._stream_name, Records=records)  # type: ignore[arg-type]  # the stubs want a union of unions
+            lambda: self._kinesis.put_records(StreamName=self._stream_name, Records=records),  # type: ignore[arg-type]  # the stubs want a union of unions
+            about=f"stream {self._stream_name}",
         )
         now = time.monotonic()
         with self._changed:

@@ -76,7 +76,7 @@ class AlertSink:
 
     def _claim(self, message: _Message) -> bool:
         """Record an alert as pending; tells whether it still has to be published."""
-        return persist(lambda: self._put_pending(message))
+        return persist(lambda: self._put_pending(message), about=f"table {self._table}")
 
     def _put_pending(self, message: _Message) -> bool:
         try:
@@ -107,7 +107,7 @@ class AlertSink:
             if pending:
                 raise UnfinishedError(f"{len(pending)} alerts were not published")
 
-        persist(attempt)
+        persist(attempt, about=f"topic {self._topic_arn}")
 
     def _mark_sent(self, messages: list[_Message]) -> None:
         published_at = datetime.now(UTC).isoformat(timespec="microseconds")[:26] + "Z"

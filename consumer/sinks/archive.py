@@ -152,7 +152,7 @@ class Archive:
         }
 
     def _put(self, key: str, body: bytes) -> None:
-        persist(lambda: self._s3.put_object(Bucket=self._bucket, Key=key, Body=body))
+        persist(lambda: self._s3.put_object(Bucket=self._bucket, Key=key, Body=body), about=f"bucket {self._bucket}")
 
     def _reject_json(self, record: Record, reason: str) -> bytes:
         return msgspec.json.encode(

@@ -53,7 +53,7 @@ class BatchPutter:
             if pending:
                 raise UnfinishedError(f"{len(pending)} items of {table} were not processed")
 
-        persist(attempt)
+        persist(attempt, about=f"table {table}")
 
     def _send(self, table: str, requests: list[str]) -> list[str]:
         """Send one request; returns what DynamoDB left unprocessed."""

@@ -33,7 +33,7 @@ class TicksTable:
 
         """
         item = self._rows.item(row)
-        return persist(lambda: self._put_if_absent(item))
+        return persist(lambda: self._put_if_absent(item), about=f"table {self._table}")
 
     def _put_if_absent(self, item: dict[str, Any]) -> bool:
         try:

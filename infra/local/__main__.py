@@ -120,7 +120,7 @@ def _local(settings: LocalSettings) -> None:
     try:
         _run(settings, export, processes, signals)
     except (ClientError, BotoCoreError) as error:
-        raise UserError(f"the embedded AWS failed: {explain(error)} (all logs are in {folder})") from error
+        raise UserError(f"{explain(error, 'the embedded AWS')} (all logs are in {folder})") from error
     except UserError as error:
         raise type(error)(f"{error} (all logs are in {folder})") from error
     else:

@@ -49,7 +49,7 @@ class Stores:
         self._sqs = aws.client("sqs")
 
     def _persist(self, call: Callable[[], Answer]) -> Answer:
-        return aws.persist(call, stop=lambda _: self._give_up())
+        return aws.persist(call, about="the embedded AWS", stop=lambda _: self._give_up())
 
     def count_ticks(self) -> int:
         """Count the rows of the ticks table; exact in the embedded AWS, hours old in the real one."""

@@ -25,6 +25,8 @@ BARS = """Date,Close,Volume,Symbol
 2016-01-05,11,100,KO
 """
 
+REFUSED_TO_DESCRIBE = "tickertape: stream stock-market-stream (STREAM_NAME): AWS refused DescribeStreamSummary"
+
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
@@ -150,7 +152,7 @@ def test_a_missing_stream_is_one_line(environment: dict[str, str], moto: str) ->
     """Without the stream, the command leaves with 1 and says what to create."""
     run = produce(environment)
     assert run.returncode == 1
-    assert complaint(run.stderr).startswith("tickertape: AWS refused DescribeStreamSummary (ResourceNotFoundException)")
+    assert complaint(run.stderr).startswith(f"{REFUSED_TO_DESCRIBE} (ResourceNotFoundException)")
     assert "create it (infra/stack.yaml)" in run.stderr
 
 
@@ -159,7 +161,7 @@ def test_denied_access_is_one_line(environment: dict[str, str], stub: KinesisStu
     stub.refusals["DescribeStreamSummary"] = RefusedError(400, "AccessDeniedException")
     run = produce(environment)
     assert run.returncode == 1
-    assert complaint(run.stderr).startswith("tickertape: AWS refused DescribeStreamSummary (AccessDeniedException)")
+    assert complaint(run.stderr).startswith(f"{REFUSED_TO_DESCRIBE} (AccessDeniedException)")
 
 
 def test_no_region_is_one_line(environment: dict[str, str]) -> None:
@@ -263,7 +265,9 @@ def test_refused_publishing_ends_the_command_at_once(environment: dict[str, str]
     stub.refusals["PutRecords"] = RefusedError(400, "AccessDeniedException")
     run = produce(environment, "--feed-interval-seconds", "600")
     assert run.returncode == 1
-    assert complaint(run.stderr).startswith("tickertape: AWS refused PutRecords (AccessDeniedException)")
+    assert complaint(run.stderr).startswith(
+        "tickertape: stream stock-market-stream: AWS refused PutRecords (AccessDeniedException)"
+    )
 
 
 def test_a_stream_in_the_making_is_waited_for(environment: dict[str, str], stub: KinesisStub, tmp_path: Path) -> None:
