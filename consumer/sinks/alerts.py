@@ -4,17 +4,16 @@ import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import msgspec
-from botocore.exceptions import ClientError
 
 from common.aws import UnfinishedError
 from common.errors import UserError
 from common.tick import decimal_text
 from consumer.backpressure import persist
 from consumer.detection import Alert
-from consumer.sinks.dynamodb import BatchPutter
+from consumer.sinks.dynamodb import BatchPutter, put_if_absent
 
 log = logging.getLogger(__name__)
 
@@ -76,22 +75,8 @@ class AlertSink:
 
     def _claim(self, message: _Message) -> bool:
         """Record an alert as pending; tells whether it still has to be published."""
-        return persist(lambda: self._put_pending(message), about=f"table {self._table}")
-
-    def _put_pending(self, message: _Message) -> bool:
-        try:
-            self._dynamodb.put_item(
-                TableName=self._table,
-                Item=_item(message, _PENDING),
-                ConditionExpression="attribute_not_exists(symbol)",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                raise
-            recorded = cast("dict[str, Any]", error.response.get("Item", {}))
-            return recorded.get("status") != {"S": _SENT}
-        return True
+        recorded = put_if_absent(self._dynamodb, self._table, _item(message, _PENDING))
+        return recorded is None or recorded.get("status") != {"S": _SENT}
 
     def _publish(self, messages: list[_Message]) -> None:
         pending = {str(index): message for index, message in enumerate(messages)}

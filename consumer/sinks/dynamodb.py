@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import msgspec
+from botocore.exceptions import ClientError
 
 from common.aws import UnfinishedError, build_body_with
 from consumer.backpressure import persist
+
+Item = dict[str, dict[str, Any]]
+"""An item as DynamoDB's API has it: ``{"symbol": {"S": "AAPL"}}``."""
 
 _BATCH = 25  # BatchWriteItem's limit
 
@@ -60,6 +64,32 @@ class BatchPutter:
         answer = self._client.batch_write_item(RequestItems={table: requests})
         left = answer.get("UnprocessedItems", {}).get(table, [])
         return [msgspec.json.encode(request).decode() for request in left]
+
+
+def put_if_absent(client: Any, table: str, item: Item) -> Item | None:  # noqa: ANN401  (a boto3 client)
+    """Put an item unless its key is taken.
+
+    Returns
+    -------
+    The item that has the key already; None when there was none, and now there is ``item``.
+
+    """
+
+    def attempt() -> Item | None:
+        try:
+            client.put_item(
+                TableName=table,
+                Item=item,
+                ConditionExpression="attribute_not_exists(symbol)",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+            return cast("Item", error.response.get("Item", {}))
+        return None
+
+    return persist(attempt, about=f"table {table}")
 
 
 def _body(parameters: dict[str, Any]) -> bytes:

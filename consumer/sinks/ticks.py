@@ -1,12 +1,9 @@
 """Processed ticks in DynamoDB: one item a (symbol, timestamp), written again and again with the same content."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
-from botocore.exceptions import ClientError
-
-from consumer.backpressure import persist
-from consumer.sinks.dynamodb import BatchPutter
+from consumer.sinks.dynamodb import BatchPutter, put_if_absent
 from consumer.sinks.row import Row, RowWriter
 
 
@@ -33,19 +30,7 @@ class TicksTable:
 
         """
         item = self._rows.item(row)
-        return persist(lambda: self._put_if_absent(item), about=f"table {self._table}")
-
-    def _put_if_absent(self, item: dict[str, Any]) -> bool:
-        try:
-            self._client.put_item(
-                TableName=self._table,
-                Item=item,
-                ConditionExpression="attribute_not_exists(symbol)",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                raise
-            taken = cast("dict[str, Any]", error.response.get("Item", {}))
-            return all(taken.get(name) == item[name] for name in ("sequence_number", "sub_sequence_number"))
-        return True
+        taken = put_if_absent(self._client, self._table, item)
+        return taken is None or all(
+            taken.get(name) == item[name] for name in ("sequence_number", "sub_sequence_number")
+        )
