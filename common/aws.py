@@ -183,7 +183,7 @@ def _log_retry(state: tenacity.RetryCallState) -> None:
     if state.attempt_number < 3:
         return  # the first failures are everyday life
     error = state.outcome.exception() if state.outcome else None
-    log.warning("aws_retry", extra={"attempt": state.attempt_number, "error": str(error)})
+    log.warning("aws_retry", extra={"attempt": state.attempt_number, "error": repr(error)})
 
 
 def explain(error: ClientError | BotoCoreError, about: str) -> UserError:

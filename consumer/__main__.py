@@ -1,6 +1,7 @@
 """The process of one shard: the daemon starts `python -m consumer` and talks to it over stdin and stdout."""
 
 import gc
+import logging
 import os
 import signal
 import sys
@@ -16,13 +17,15 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     to_daemon = _take_stdout()
     configure_logging()
-    gc.set_threshold(
-        100_000
-    )  # what we keep for a window has no cycles: looking through it again and again finds nothing
+    gc.set_threshold(100_000)  # what we keep for a window has no cycles: looking through it again finds nothing
     from consumer import config, processor, protocol  # noqa: PLC0415  (stdout is safe only now, whatever an import prints)
 
     shard = processor.ShardProcessor(config.received())
-    protocol.ShardProcess(shard, sys.stdin.buffer, to_daemon, sys.stderr).run()
+    try:
+        protocol.ShardProcess(shard, sys.stdin.buffer, to_daemon, sys.stderr).run()
+    except SystemExit as leaving:
+        logging.shutdown()
+        os._exit(leaving.code if isinstance(leaving.code, int) else 1)  # not waiting for threads that wait for AWS
 
 
 def _take_stdout() -> TextIO:

@@ -369,8 +369,9 @@ def test_what_waiting_does_not_mend_stops_the_process(
 ) -> None:
     """A missing table ends the process with a line that says what to fix; nothing is checkpointed past it."""
     boto3.client("dynamodb").delete_table(TableName=config.ticks_table)
+    one_symbol = ticks(61)[::2]  # of two, the other's thread would go on when this test is over
     daemon = Daemon(
-        [{"action": "initialize", "shardId": SHARD, "sequenceNumber": "0", "subSequenceNumber": 0}, batch(ticks(61))]
+        [{"action": "initialize", "shardId": SHARD, "sequenceNumber": "0", "subSequenceNumber": 0}, batch(one_symbol)]
     )
     with pytest.raises(SystemExit) as exit_info:
         ShardProcess(ShardProcessor(config), daemon, daemon, io.StringIO()).run()
