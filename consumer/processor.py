@@ -37,6 +37,10 @@ _RETRYABLE_CHECKPOINT_ERRORS = ("ThrottlingException", "KinesisClientLibDependen
 Arguments = ParamSpec("Arguments")
 
 
+class _LeaseLostError(Exception):
+    """Another worker has the shard: whatever is not archived is its to archive."""
+
+
 class _Quarantined(NamedTuple):
     reason: str
 
@@ -59,6 +63,8 @@ def _or_exit(
     def guarded(self: "ShardProcessor", /, *arguments: Arguments.args, **keywords: Arguments.kwargs) -> None:
         try:
             method(self, *arguments, **keywords)
+        except _LeaseLostError:
+            self.lease_lost()
         except UserError as error:
             log.error("shard_failed", extra={"shard_id": self.shard_id, "error": str(error)})  # noqa: TRY400  (a person's error needs no traceback)
             sys.exit(error.exit_code)
@@ -77,6 +83,7 @@ class ShardProcessor:
         self._decoder = TickDecoder(config.max_clock_skew_seconds)
         self._detector = Detector(config.rules)
         self._states: dict[str, SymbolState] = {}
+        self._lease_is_lost = False
         self.shard_id = ""
 
     @_or_exit
@@ -116,6 +123,8 @@ class ShardProcessor:
         self, records: list[Record], millis_behind_latest: int | None, checkpointer: Checkpointer
     ) -> None:
         """Process a batch; an empty one closes the archive window of an idle shard in time."""
+        if self._lease_is_lost:
+            return  # an object that began here would have records that the shard's new owner archives too
         if records:
             outcomes = self._process(records)
             for record, outcome in zip(records, outcomes, strict=True):
@@ -131,6 +140,7 @@ class ShardProcessor:
     @_or_exit
     def lease_lost(self) -> None:
         """Drop what is not archived: the shard's next owner reads it again."""
+        self._lease_is_lost = True
         self._archive.discard()
         log.info("shard_stopped", extra={"shard_id": self.shard_id, "reason": "lease_lost"})
 
@@ -212,7 +222,7 @@ class ShardProcessor:
         )
 
     def _checkpoint(self, checkpoint: Callable[[], None]) -> None:
-        """Checkpoint, patiently; when the lease is gone, forget what is open and let the daemon say so."""
+        """Checkpoint, patiently."""
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(
                 lambda error: isinstance(error, CheckpointError) and error.value in _RETRYABLE_CHECKPOINT_ERRORS
@@ -223,7 +233,6 @@ class ShardProcessor:
         try:
             retrying(checkpoint)
         except CheckpointError as error:
-            if error.value != "ShutdownException":
-                raise
-            self._archive.discard()
-            log.info("checkpoint_refused", extra={"shard_id": self.shard_id, "reason": "lease_lost"})
+            if error.value == "ShutdownException":
+                raise _LeaseLostError from error
+            raise

@@ -66,22 +66,22 @@ class Archive:
         self._open: Chunk | None = None
 
     def add(self, record: Record, row: Row | None) -> Chunk | None:
-        """Take a tick's record, and its row unless it is a duplicate; see `_make_room` for what is returned."""
-        complete = self._make_room(record)
+        """Take a tick's record, and its row unless it is a duplicate; returns the chunk that this completes."""
+        chunk, complete = self._chunk_for(record)
         # a payload is valid JSON, where line breaks stand between tokens only
-        self._chunk(record).payloads.append(record.data.replace(b"\n", b" ").replace(b"\r", b" "))
+        chunk.payloads.append(record.data.replace(b"\n", b" ").replace(b"\r", b" "))
         if row is not None:
-            self._chunk(record).rows.append(row)
+            chunk.rows.append(row)
         return complete
 
     def add_reject(self, record: Record, reason: str) -> Chunk | None:
-        """Take a record that is no tick."""
-        complete = self._make_room(record)
-        self._chunk(record).rejects.append(self._reject_json(record, reason))
+        """Take a record that is no tick; returns the chunk that this completes."""
+        chunk, complete = self._chunk_for(record)
+        chunk.rejects.append(self._reject_json(record, reason))
         return complete
 
-    def _make_room(self, record: Record) -> Chunk | None:
-        """Let ``record`` into the open chunk, or open the next one; returns the chunk that this completes."""
+    def _chunk_for(self, record: Record) -> tuple[Chunk, Chunk | None]:
+        """The chunk that ``record`` belongs to, with it covered, and the one that is complete because of that."""
         chunk = self._open
         window = record.approximate_arrival_timestamp // self._window_ms
         complete = None
@@ -91,12 +91,7 @@ class Archive:
             chunk = self._open = Chunk(record, window)
         chunk.last = record
         chunk.payload_bytes += len(record.data)
-        return complete
-
-    def _chunk(self, record: Record) -> Chunk:
-        if self._open is None:
-            raise AssertionError(f"no chunk was opened for {record.sequence_number}")
-        return self._open
+        return chunk, complete
 
     def take_past(self, now_ms: int) -> Chunk | None:
         """Take the open chunk out when its window is past; only for a shard that has nothing left to read."""

@@ -34,6 +34,7 @@ class Daemon:
     def __init__(self, messages: list[Message]) -> None:
         self._messages = iter(messages)
         self._answer: Message | None = None
+        self.refusal: str | None = None  # the error that checkpoints are answered with
         self.checkpoints: list[tuple[str | None, int | None]] = []
         self.done: list[str] = []
 
@@ -47,7 +48,7 @@ class Daemon:
         message = json.loads(text)
         if message["action"] == "checkpoint":
             self.checkpoints.append((message["sequenceNumber"], message["subSequenceNumber"]))
-            self._answer = message
+            self._answer = {**message, "error": self.refusal}
         else:
             self.done.append(message["responseFor"])
 
@@ -304,6 +305,18 @@ def test_stopping_flushes_nothing(config: ShardConfig, stores: Stores, action: s
     assert daemon.checkpoints == []
     assert stores.objects() == {}
     assert daemon.done[-1] == action
+
+
+def test_a_refused_checkpoint_ends_the_archive(config: ShardConfig, stores: Stores) -> None:
+    """Who learns at a checkpoint that the lease is lost writes no object more: the new owner archives what follows."""
+    initialize = {"action": "initialize", "shardId": SHARD, "sequenceNumber": "0", "subSequenceNumber": 0}
+    daemon = Daemon([initialize, batch(ticks(200)), batch(ticks(100, first=200)), {"action": "leaseLost"}])
+    daemon.refusal = "ShutdownException"
+    ShardProcess(ShardProcessor(config), daemon, daemon, io.StringIO()).run()
+
+    assert len(daemon.checkpoints) == 1
+    assert len([key for key in stores.objects() if key.startswith("raw-data")]) == 1
+    assert daemon.done[-1] == "leaseLost"
 
 
 def test_an_idle_shard_is_archived_when_its_window_is_past(config: ShardConfig, stores: Stores) -> None:
