@@ -77,7 +77,7 @@ def client(service: str, *, connections: int = 10) -> Any:  # noqa: ANN401  (bot
         user_agent="tickertape",  # botocore's own is put together anew for each call, at a fifth of the call's cost
     )
     try:
-        return boto3.client(service, config=config)  # type: ignore[call-overload]
+        return boto3.client(service, config=config)  # type: ignore[call-overload]  # its stubs want a literal
     except (BotoCoreError, ValueError) as error:  # a profile that does not exist, an endpoint that is no URL
         raise UserError(f"AWS cannot be reached with these settings: {_one_line(error)}") from None
 

@@ -190,7 +190,7 @@ class Pipeline:
         return directory
 
     def _client(self, service: str) -> Any:  # noqa: ANN401  (boto3 makes clients' types at run time)
-        return self._session.client(service, endpoint_url=self.url)  # type: ignore[call-overload]
+        return self._session.client(service, endpoint_url=self.url)  # type: ignore[call-overload]  # as above
 
     def _deploy(self) -> dict[str, str]:
         cloudformation = self._client("cloudformation")
