@@ -21,6 +21,7 @@ from common.errors import UserError
 from common.tick import NotATickError, Tick, TickDecoder
 from consumer.config import ShardConfig
 from consumer.detection import Alert, Detector, SymbolState
+from consumer.health import Pulse
 from consumer.protocol import Record
 from consumer.recovery import Recovery
 from consumer.sinks.alerts import AlertSink
@@ -85,6 +86,7 @@ class ShardProcessor:
         self._states: dict[str, SymbolState] = {}
         self._lease_is_lost = False
         self.shard_id = ""
+        self._pulse = Pulse()
 
     @_or_exit
     def initialize(self, shard_id: str) -> None:
@@ -116,6 +118,7 @@ class ShardProcessor:
             detector=self._detector,
             pool=pool,
         )
+        self._pulse.begin(shard_id)
         log.info("shard_started", extra={"shard_id": shard_id})
 
     @_or_exit
@@ -136,25 +139,30 @@ class ShardProcessor:
                 self._finish(complete, checkpointer, millis_behind_latest)
         elif not millis_behind_latest:
             self._finish(self._archive.take_past(int(time.time() * 1000)), checkpointer, millis_behind_latest)
+        self._pulse.beat()
 
     @_or_exit
     def lease_lost(self) -> None:
         """Drop what is not archived: the shard's next owner reads it again."""
         self._lease_is_lost = True
         self._archive.discard()
-        log.info("shard_stopped", extra={"shard_id": self.shard_id, "reason": "lease_lost"})
+        self._stop("lease_lost")
 
     @_or_exit
     def shard_ended(self, checkpointer: Checkpointer) -> None:
         """Archive what is left, then let the children begin."""
         self._finish(self._archive.take(), checkpointer, 0)
         self._checkpoint(checkpointer.checkpoint)
-        log.info("shard_stopped", extra={"shard_id": self.shard_id, "reason": "shard_ended"})
+        self._stop("shard_ended")
 
     @_or_exit
     def shutdown_requested(self) -> None:
         """Do nothing: stopping is crashing. The next owner replays at most one archive window."""
-        log.info("shard_stopped", extra={"shard_id": self.shard_id, "reason": "shutdown_requested"})
+        self._stop("shutdown_requested")
+
+    def _stop(self, reason: str) -> None:
+        self._pulse.end()
+        log.info("shard_stopped", extra={"shard_id": self.shard_id, "reason": reason})
 
     def _process(self, records: list[Record]) -> list[Row | _Quarantined | None]:
         """Make a batch's rows and alerts durable; what became of each record is for the archive."""

@@ -1,25 +1,34 @@
 """The tables are the memory: windows, sides and cooldowns are rebuilt from what was written before a record."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
+import msgspec
+
+from common.aws import read_body_with
 from common.tick import Tick, fixed
 from consumer.backpressure import persist
 from consumer.detection import Detector, SymbolState
 from consumer.detection.detector import read_sides
+from consumer.detection.rules import RULES
 from consumer.protocol import Record
 
 log = logging.getLogger(__name__)
 
-_PAGE = 100
-_ATTRIBUTES = ("timestamp", "price", "previous_close", "volume", "late", "sides")
+_SPARE = 20
+"""Rows to read beyond those that fill the windows: late ones, and those of the records that are replayed."""
+
+_ATTRIBUTES = ("timestamp", "price", "previous_close", "volume", "late", "sides", "anomalies", "suppressed")
 _POSITION = ("shard_id", "sequence_number", "sub_sequence_number")
 
 Item = Mapping[str, Any]
+_Sent = tuple[tuple[str, str], str]
+"""(rule, direction) of an alert, and its timestamp."""
 
 
 class Recovery:
@@ -56,6 +65,8 @@ class Recovery:
         self._shard_id = shard_id
         self._detector = detector
         self._pool = pool
+        self._cooldown = timedelta(seconds=detector.rules.alert_cooldown_seconds)
+        read_body_with(dynamodb, "Query", msgspec.json.decode)
 
     def states(self, first_records: Mapping[str, Record]) -> dict[str, SymbolState]:
         """Rebuild the state of each symbol as it was before its record.
@@ -78,7 +89,7 @@ class Recovery:
             return self._detector.restore(
                 [_tick(symbol, item) for item in reversed(items)],
                 read_sides(newest["sides"]["S"]),
-                self._alerts_sent(symbol, newest["timestamp"]["S"]),
+                self._last_sent(symbol, items),
             )
         except (KeyError, ValueError, ArithmeticError) as error:
             log.warning(
@@ -98,10 +109,13 @@ class Recovery:
         return items
 
     def _is_before(self, item: Item, record: Record) -> bool:
-        """Another shard's item is an ancestor's: the KCL finishes parents before it starts their children."""
-        if item["shard_id"]["S"] != self._shard_id:
-            return True
-        return (int(item["sequence_number"]["S"]), int(item["sub_sequence_number"]["N"])) < record.position
+        """Tell whether an ancestor of this shard wrote the item, or this shard with an earlier record.
+
+        Kinesis numbers shards as it makes them, so an ancestor's id is smaller than ours; and the KCL finishes parents
+        before it starts their children. A greater id is a descendant's: then we are a zombie, and it is not before us.
+        """
+        position = int(item["sequence_number"]["S"]), int(item["sub_sequence_number"]["N"])
+        return (item["shard_id"]["S"], position) < (self._shard_id, record.position)
 
     def _newest_first(self, symbol: str) -> Iterator[Item]:
         names = {f"#{number}": name for number, name in enumerate((*_ATTRIBUTES, *_POSITION))}
@@ -112,23 +126,30 @@ class Recovery:
             ProjectionExpression=",".join(names),
             ExpressionAttributeNames=names,
             ScanIndexForward=False,
-            Limit=_PAGE,
+            Limit=self._detector.history + _SPARE,
         )
 
-    def _alerts_sent(self, symbol: str, last_accepted: str) -> dict[tuple[str, str], str]:
+    def _last_sent(self, symbol: str, items: list[Item]) -> dict[tuple[str, str], str]:
         """When each (rule, direction) was last sent, as far back as the cooldown reaches."""
-        since = datetime.fromisoformat(last_accepted) - timedelta(seconds=self._detector.rules.alert_cooldown_seconds)
+        since = datetime.fromisoformat(items[0]["timestamp"]["S"]) - self._cooldown
+        oldest = datetime.fromisoformat(items[-1]["timestamp"]["S"])
+        if len(items) < self._detector.history or oldest <= since:
+            sent: Iterable[_Sent] = chain.from_iterable(map(_sent_with, reversed(items)))  # the rows tell it: no query
+        else:
+            sent = self._sent_between(symbol, since, items[0]["timestamp"]["S"])
+        return dict(sent)  # oldest first: the last one stays
+
+    def _sent_between(self, symbol: str, since: datetime, until: str) -> Iterator[_Sent]:
         alerts = self._query(
             TableName=self._alerts_table,
             KeyConditionExpression="symbol = :symbol AND alert_id BETWEEN :since AND :until",
             ExpressionAttributeValues={
                 ":symbol": {"S": symbol},
                 ":since": {"S": since.isoformat(timespec="microseconds")[:26]},
-                ":until": {"S": last_accepted + "#~"},  # '~' sorts after every rule's name
+                ":until": {"S": until + "#~"},  # '~' sorts after every rule's name
             },
         )
-        # oldest first: the last one stays
-        return {(alert["rule"]["S"], alert["direction"]["S"]): alert["timestamp"]["S"] for alert in alerts}
+        return (((alert["rule"]["S"], alert["direction"]["S"]), alert["timestamp"]["S"]) for alert in alerts)
 
     def _query(self, **request: object) -> Iterator[Item]:
         """Read consistently, page by page."""
@@ -139,6 +160,16 @@ class Recovery:
             if "LastEvaluatedKey" not in page:
                 return
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+
+def _sent_with(item: Item) -> Iterator[_Sent]:
+    """The alerts that were sent because of an accepted tick: its rules fired in the direction of their sides."""
+    fired = set(item.get("anomalies", {"SS": ()})["SS"]).difference(item.get("suppressed", {"SS": ()})["SS"])
+    if fired:
+        sides = read_sides(item["sides"]["S"])
+        for (rule, *_), side in zip(RULES, sides, strict=True):
+            if rule in fired:
+                yield (rule, "up" if side > 0 else "down"), item["timestamp"]["S"]
 
 
 def _tick(symbol: str, item: Item) -> Tick:

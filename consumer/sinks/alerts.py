@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -63,36 +64,36 @@ class AlertSink:
             _Message(alert, sentence(alert), arrived_ms // 1000 + self._retention_seconds)
             for alert, arrived_ms in alerts
         ]
-        for batch in (messages[start : start + _BATCH] for start in range(0, len(messages), _BATCH)):
-            unsent = [
-                message
-                for message, is_unsent in zip(batch, self._pool.map(self._claim, batch), strict=True)
-                if is_unsent
-            ]
-            if unsent:
-                self._publish(unsent)
-                self._mark_sent(unsent)
+        for start in range(0, len(messages), _BATCH):
+            batch = messages[start : start + _BATCH]
+            persist(partial(self._send, batch), about=f"topic {self._topic_arn}")
+
+    def _send(self, batch: list[_Message]) -> None:
+        """Publish what is not sent yet, and mark it.
+
+        Each try looks anew what is sent: while this process waited, another may have taken the shard and sent it.
+        """
+        claims = list(self._pool.map(self._claim, batch))
+        unsent = [message for message, is_unsent in zip(batch, claims, strict=True) if is_unsent]
+        if unsent:
+            published = self._publish(unsent)
+            self._mark_sent(published)
+            if len(published) < len(unsent):
+                raise UnfinishedError(f"{len(unsent) - len(published)} alerts were not published")
 
     def _claim(self, message: _Message) -> bool:
         """Record an alert as pending; tells whether it still has to be published."""
         recorded = put_if_absent(self._dynamodb, self._table, _item(message, _PENDING))
         return recorded is None or recorded.get("status") != {"S": _SENT}
 
-    def _publish(self, messages: list[_Message]) -> None:
-        pending = {str(index): message for index, message in enumerate(messages)}
-
-        def attempt() -> None:
-            entries = [_entry(key, message) for key, message in pending.items()]
-            answer = self._sns.publish_batch(TopicArn=self._topic_arn, PublishBatchRequestEntries=entries)
-            for success in answer.get("Successful", []):
-                pending.pop(success["Id"], None)
-            for failure in answer.get("Failed", []):
-                if failure.get("SenderFault"):
-                    raise UserError(f"SNS refused an alert ({failure.get('Code')}): {failure.get('Message')}")
-            if pending:
-                raise UnfinishedError(f"{len(pending)} alerts were not published")
-
-        persist(attempt, about=f"topic {self._topic_arn}")
+    def _publish(self, messages: list[_Message]) -> list[_Message]:
+        """Publish once; returns what the topic took."""
+        entries = [_entry(str(index), message) for index, message in enumerate(messages)]
+        answer = self._sns.publish_batch(TopicArn=self._topic_arn, PublishBatchRequestEntries=entries)
+        for failure in answer.get("Failed", []):
+            if failure.get("SenderFault"):
+                raise UserError(f"SNS refused an alert ({failure.get('Code')}): {failure.get('Message')}")
+        return [messages[int(success["Id"])] for success in answer.get("Successful", [])]
 
     def _mark_sent(self, messages: list[_Message]) -> None:
         published_at = datetime.now(UTC).isoformat(timespec="microseconds")[:26] + "Z"

@@ -12,6 +12,8 @@ from typing import Any
 import boto3
 import pyarrow.parquet as pq
 import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
 
 from common.tick import Tick
@@ -416,6 +418,89 @@ def test_a_record_that_breaks_our_code_is_quarantined(
     (reject,) = (json.loads(line) for line in stores.lines("quarantine"))
     assert "ZeroDivisionError" in reject["reason"]
     assert [row["price"] for _, row in sorted(stores.rows().items())] == [12, 14]
+
+
+def _in_the_middle(config: ShardConfig, stores: Stores, crash: int, **rules: Any) -> bool:  # noqa: ANN401  (any rule's number)
+    """Tell whether a run that is cut at ``crash`` sends the same alerts as one that is not."""
+    cut = ShardConfig(**{**_fields(config), "rules": Rules(**rules)})
+    whole = ShardConfig(**{**_fields(cut), "ticks_table": "ticks2", "alerts_table": "alerts2"})
+    _copy_schemas(cut, whole)
+    records = ticks(300)
+    run(cut, batch(records[:crash]))
+    run(cut, batch(records[crash:]))
+    alerts = stores.alerts()
+    run(whole, batch(records))
+    return bool(alerts) and alerts == Stores(whole, stores._queue_url).alerts()
+
+
+@pytest.mark.parametrize("cooldown", [20, 200])
+def test_cooldowns_are_read_from_rows_or_from_alerts(config: ShardConfig, stores: Stores, cooldown: int) -> None:
+    """Whether the rows that fill the windows reach back as far as the cooldown or not, no alert is sent too soon."""
+    assert _in_the_middle(config, stores, crash=155, alert_cooldown_seconds=cooldown)
+
+
+def test_a_zombies_rows_are_its_own(config: ShardConfig, stores: Stores) -> None:
+    """A paused process that wakes up after its shard's children began does not take their rows for its past."""
+    records = ticks(40)
+    end = {"action": "shardEnded"}
+    run(config, batch(records[:20]), end)
+    initialize = {"action": "initialize", "shardId": "shardId-000000000002", "sequenceNumber": "0"}
+    child = Daemon([initialize | {"subSequenceNumber": 0}, batch(records[20:])])
+    ShardProcess(ShardProcessor(config), child, child, io.StringIO()).run()
+    rows, objects = stores.rows(), stores.objects()
+    run(config, batch(records[:20]), end)
+    assert (stores.rows(), stores.objects()) == (rows, objects)
+
+
+def _ruin(item: dict[str, Any], name: str, value: object) -> dict[str, Any]:
+    return {key: kept for key, kept in {**item, name: value}.items() if kept is not None}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("price", None), ("price", "cheap"), ("sides", "?"), ("sides", None), ("shard_id", None), ("volume", "many")],
+)
+def test_what_others_wrote_costs_one_symbols_memory(
+    config: ShardConfig, stores: Stores, caplog: pytest.LogCaptureFixture, name: str, value: str | None
+) -> None:
+    """A row that lacks our fields or holds nonsense: one line in the log, and that symbol's windows start afresh."""
+    records = ticks(60)
+    run(config, batch(records[:50]))
+    newest = max(key for key in stores.rows() if key[0] == "AAPL")
+    table = boto3.resource("dynamodb").Table(config.ticks_table)
+    table.put_item(Item=_ruin(stores.rows()[newest], name, value))
+    run(config, batch(records[50:]))
+
+    assert [vars(e)["symbol"] for e in caplog.records if e.message == "history_unreadable"] == ["AAPL"]
+    assert len(stores.rows()) == 60
+    last = {symbol: max(key for key in stores.rows() if key[0] == symbol) for symbol in ("AAPL", "MSFT")}
+    assert "sma_20" not in stores.rows()[last["AAPL"]]
+    assert "sma_20" in stores.rows()[last["MSFT"]]
+
+
+def test_an_alert_that_another_sent_meanwhile_is_not_sent_again(
+    config: ShardConfig, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has to try again looks first: a successor that took the shard over may have published and marked."""
+    one_symbol = ticks(60)[1::2]
+    make_api_call = BaseClient._make_api_call
+    tries = []
+
+    def failing_once(client: BaseClient, operation: str, parameters: dict[str, Any]) -> object:
+        if operation == "PublishBatch":
+            tries.append(operation)
+            if len(tries) == 1:
+                monkeypatch.setattr(BaseClient, "_make_api_call", make_api_call)
+                run(config, batch(one_symbol))  # the successor, from beginning to end
+                monkeypatch.setattr(BaseClient, "_make_api_call", failing_once)
+                raise EndpointConnectionError(endpoint_url="sns")
+        return make_api_call(client, operation, parameters)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", failing_once)
+    run(config, batch(one_symbol))
+    assert len(tries) == 1
+    messages = _ids(stores.new_messages())
+    assert len(messages) == len(set(messages)) == len(stores.alerts())
 
 
 def _fields(config: ShardConfig) -> dict[str, Any]:
