@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lint format lock clean help
+.PHONY: run test chaos lint format lock clean help
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -14,6 +14,9 @@ run: $(VENV)/ready ## run the whole pipeline on this machine; ARGS="--help" show
 
 test: $(VENV)/ready lint ## lint, check types and run the tests; ARGS goes to pytest
 	$(BIN)/pytest $(ARGS)
+
+chaos: $(VENV)/ready ## harm the pipeline at random and see what is lost: ARGS="--kills 200 --seed 7"
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 lint: $(VENV)/ready ## ruff and mypy
 	$(BIN)/ruff check .

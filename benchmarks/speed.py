@@ -27,7 +27,7 @@ from consumer.config import ShardConfig
 from consumer.detection import Detector, Rules
 from consumer.processor import ShardProcessor
 from consumer.protocol import Record, ShardProcess, _Messages
-from consumer.sinks import archive
+from consumer.sinks.packing import GzipLines, ParquetRows
 from consumer.sinks.row import RowWriter
 
 TICKS = 20_000
@@ -137,9 +137,16 @@ def steps(sent: list[bytes]) -> list[Step]:
             "boto3's serializer",
             lambda: [_serialized(tick) for tick in as_dicts],
         ),
-        Step("raw archive", lambda: archive._gzip_lines(sent), "gzip -9", lambda: gzip.compress(b"\n".join(sent))),
-        Step("Parquet", lambda: archive._parquet(writer.columns, rows), "gzipped JSON", lambda: _gzipped(as_dicts)),
+        Step("raw archive", lambda: _packed(GzipLines(), sent), "gzip -9", lambda: gzip.compress(b"\n".join(sent))),
+        Step("Parquet", lambda: _packed(ParquetRows(writer.columns), rows), "gzipped JSON", lambda: _gzipped(as_dicts)),
     ]
+
+
+def _packed(into: Any, records: list[Any]) -> bytes:  # noqa: ANN401  (lines or rows)
+    for record in records:
+        into.append(record)
+    packed: bytes = into.finish()
+    return packed
 
 
 def _serialized(tick: dict[str, Any]) -> str:

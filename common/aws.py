@@ -1,26 +1,36 @@
 """Clients, and which of their failures are worth another try."""
 
+import gzip
 import http
+import json
 import logging
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
+import botocore.session
 import tenacity
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     HTTPClientError,
+    IncompleteReadError,
     NoCredentialsError,
 )
 from botocore.exceptions import (
     ConnectionError as AwsConnectionError,
 )
+from botocore.loaders import JSONFileLoader
 from botocore.parsers import ResponseParserError
 
 from common.errors import UserError
+
+if TYPE_CHECKING:
+    from botocore.model import OperationModel
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +57,18 @@ _RETRYABLE_CODES = frozenset(
         "TooManyRequestsException",
     }
 )
+_SERVICES = {"cloudformation", "dynamodb", "kinesis", "oidc", "portal.sso", "s3", "sns", "sqs", "sts"}
+"""Those that we call, and those that credentials come from; others would be found at their usual addresses too."""
+
 _LONGEST_WAIT_SECONDS = 20
 _NO_REGION = "no AWS region is set: set AWS_REGION, for instance AWS_REGION=eu-central-1"
 
 
 class UnfinishedError(Exception):
     """AWS did a part of a batch and left the rest for another try."""
+
+
+_RETRYABLE_ERRORS = (UnfinishedError, HTTPClientError, IncompleteReadError, AwsConnectionError, ResponseParserError)
 
 
 def client(service: str, *, connections: int = 10) -> Any:  # noqa: ANN401  (boto3 makes clients' types at run time; callers annotate)
@@ -78,9 +94,51 @@ def client(service: str, *, connections: int = 10) -> Any:  # noqa: ANN401  (bot
         user_agent="tickertape",  # botocore's own is put together anew for each call, at a fifth of the call's cost
     )
     try:
-        return boto3.client(service, config=config)  # type: ignore[call-overload]  # its stubs want a literal
+        made = _session().client(service, config=config)  # type: ignore[call-overload]  # its stubs want a literal
     except (BotoCoreError, ValueError) as error:  # a profile that does not exist, an endpoint that is no URL
         raise UserError(f"AWS cannot be reached with these settings: {_one_line(error)}") from None
+    made.meta.events.register("before-parse", _refuse_what_was_cut_off)
+    return made
+
+
+def _refuse_what_was_cut_off(operation_model: "OperationModel", response_dict: dict[str, Any], **_: object) -> None:
+    """Take an answer that is shorter than it says for a lost connection: botocore reads what there is of it."""
+    length = response_dict["headers"].get("content-length")
+    if length is None or operation_model.http["method"] == "HEAD" or operation_model.has_streaming_output:
+        return
+    if len(response_dict["body"]) < int(length):
+        raise IncompleteReadError(actual_bytes=len(response_dict["body"]), expected_bytes=int(length))
+
+
+class _LeanModels(JSONFileLoader):
+    """Reads botocore's descriptions of services without what only people read, and of AWS without other services.
+
+    They are most of what a client takes of the memory: and each shard's process pays for it.
+    """
+
+    def load_file(self, file_path: str) -> Any:  # noqa: ANN401  (JSON)
+        """Read a file, whose name lacks its ending; None if there is none."""
+        for ending, opened in ((".json", open), (".json.gz", gzip.open)):
+            if Path(file_path + ending).is_file():
+                with opened(file_path + ending, "rb") as file:
+                    return json.load(file, object_hook=_without_bulk)
+        return None
+
+
+def _without_bulk(read: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(read.get("documentation"), str):  # not a member that has this name
+        read["documentation"] = ""
+    if read.keys() >= {"regionRegex", "services"}:  # a partition: AWS, AWS in China, ...
+        read["services"] = {name: read["services"][name] for name in _SERVICES & read["services"].keys()}
+    return read
+
+
+@cache
+def _session() -> boto3.Session:
+    """All clients' session: what one of them had to read, the next ones share."""
+    session = botocore.session.Session()
+    session.get_component("data_loader").file_loader = _LeanModels()
+    return boto3.Session(botocore_session=session)
 
 
 def build_body_with(
@@ -134,10 +192,12 @@ def read_body_with(
 
     """
 
-    def take_body(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
+    def take_body(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **more: Any) -> None:  # noqa: ANN401  (what botocore passes on)
+        _refuse_what_was_cut_off(response_dict=response_dict, **more)
         if response_dict["status_code"] == http.HTTPStatus.OK:
             customized_response_dict.update(read(response_dict["body"]))
             response_dict["body"] = b"{}"
+            response_dict["headers"].pop("content-length", None)
 
     event = f"{client.meta.service_model.service_id.hyphenize()}.{operation}"
     client.meta.events.register(f"before-parse.{event}", take_body, unique_id=f"take-body-{event}")
@@ -153,7 +213,7 @@ def region() -> str:
 
     """
     try:
-        name = os.environ.get("AWS_REGION") or boto3.Session().region_name
+        name = os.environ.get("AWS_REGION") or _session().region_name
     except BotoCoreError as error:
         raise UserError(f"AWS cannot be reached with these settings: {_one_line(error)}") from None
     if name is None:
@@ -166,7 +226,7 @@ def is_retryable(error: BaseException) -> bool:
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return status >= 500 or status == 429 or error.response.get("Error", {}).get("Code") in _RETRYABLE_CODES
-    return isinstance(error, UnfinishedError | HTTPClientError | AwsConnectionError | ResponseParserError)
+    return isinstance(error, _RETRYABLE_ERRORS)
 
 
 Stop = Callable[[tenacity.RetryCallState], bool]

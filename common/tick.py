@@ -280,7 +280,7 @@ def _exact_numbers(wire: _ExactWireTick) -> _Numbers:
     )
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=4096)
 def _units(value: float) -> int:
     """Round a double as `fixed` rounds the decimal it was read from, where the double can tell; most can."""
     if not 0 < value <= PRICE_LIMIT:

@@ -9,6 +9,9 @@ from typing import TextIO
 
 from common.telemetry import configure_logging
 
+_GARBAGE = 5000
+"""Objects that come before garbage is looked for. botocore leaves cycles at each call: more would cost megabytes."""
+
 
 def main() -> None:
     """Serve the daemon until it closes the conversation."""
@@ -17,10 +20,11 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     to_daemon = _take_stdout()
     configure_logging()
-    gc.set_threshold(100_000)  # what we keep for a window has no cycles: looking through it again finds nothing
     from consumer import config, processor, protocol  # noqa: PLC0415  (stdout is safe only now, whatever an import prints)
 
     shard = processor.ShardProcessor(config.received())
+    gc.freeze()  # what was imported stays: looking through it again and again finds nothing
+    gc.set_threshold(_GARBAGE)
     try:
         protocol.ShardProcess(shard, sys.stdin.buffer, to_daemon, sys.stderr).run()
     except SystemExit as leaving:

@@ -6,18 +6,14 @@ writes it again, after a crash or as a paused zombie, writes the same bytes to t
 
 import base64
 from datetime import UTC, datetime
-from io import BytesIO
-from itertools import accumulate
 from typing import Any
 
 import msgspec
-from arro3.core import Array, DataType, Table, list_array
-from arro3.io import write_parquet
-from isal import igzip
 
 from common.tick import timestamp_of
 from consumer.backpressure import persist
 from consumer.protocol import Record
+from consumer.sinks.packing import GzipLines, ParquetRows
 from consumer.sinks.row import Column, Row
 
 MAX_CHUNK_BYTES = 16 * 1024 * 1024
@@ -29,14 +25,14 @@ _GRACE_MS = 5000
 class Chunk:
     """Consecutive records of one shard and window: what goes into one object of each kind."""
 
-    def __init__(self, first: Record, window: int) -> None:
+    def __init__(self, first: Record, window: int, columns: tuple[Column, ...]) -> None:
         self.window = window
         self.first = first
         self.last = first
         self.payload_bytes = 0
-        self.payloads: list[bytes] = []
-        self.rows: list[Row] = []
-        self.rejects: list[bytes] = []
+        self.payloads = GzipLines()
+        self.rows = ParquetRows(columns)
+        self.rejects = GzipLines()
 
 
 class Archive:
@@ -88,7 +84,7 @@ class Archive:
         if chunk is not None and (window > chunk.window or chunk.payload_bytes + len(record.data) > MAX_CHUNK_BYTES):
             complete, chunk = chunk, None
         if chunk is None:
-            chunk = self._open = Chunk(record, window)
+            chunk = self._open = Chunk(record, window, self._columns)
         chunk.last = record
         chunk.payload_bytes += len(record.data)
         return chunk, complete
@@ -117,33 +113,29 @@ class Archive:
         )
         day, hour = f"dt={start:%Y-%m-%d}", f"hour={start:%H}"
         objects = {}
-        if chunk.payloads:
-            objects[f"raw-data/{day}/{hour}/{name}.json.gz"] = _gzip_lines(chunk.payloads)
-        if chunk.rows:
-            objects[f"ticks/{day}/{hour}/{name}.parquet"] = _parquet(self._columns, chunk.rows)
-        if chunk.rejects:
-            objects[f"quarantine/{day}/{name}.json.gz"] = _gzip_lines(chunk.rejects)
+        if chunk.payloads.count:
+            objects[f"raw-data/{day}/{hour}/{name}.json.gz"] = chunk.payloads.finish()
+        if chunk.rows.count:
+            objects[f"ticks/{day}/{hour}/{name}.parquet"] = chunk.rows.finish()
+        if chunk.rejects.count:
+            objects[f"quarantine/{day}/{name}.json.gz"] = chunk.rejects.finish()
         for key, body in objects.items():
             self._put(key, body)
         return len(objects)
 
     def summary(self, chunk: Chunk) -> dict[str, object]:
-        """Count what is in a chunk, for the log."""
-        counts = {
-            column.name: sum(len(value) if column.kind == "SS" else 1 for value in values if value is not None)
-            for column, values in zip(self._columns, zip(*chunk.rows, strict=True), strict=False)
-            if column.name in {"late", "anomalies", "suppressed"}
-        }
-        suppressed = counts.get("suppressed", 0)
+        """Count what is in a chunk that was written, for the log."""
+        payloads, rows, rejects = chunk.payloads.count, chunk.rows.count, chunk.rejects.count
+        counted = chunk.rows.counted
         return {
             "window": timestamp_of(chunk.window * self._window_ms),
-            "records": len(chunk.payloads) + len(chunk.rejects),
-            "ticks": len(chunk.rows),
-            "duplicates": len(chunk.payloads) - len(chunk.rows),
-            "late": counts.get("late", 0),
-            "quarantined": len(chunk.rejects),
-            "alerts": counts.get("anomalies", 0) - suppressed,
-            "suppressed": suppressed,
+            "records": payloads + rejects,
+            "ticks": rows,
+            "duplicates": payloads - rows,
+            "late": counted["late"],
+            "quarantined": rejects,
+            "alerts": counted["anomalies"] - counted["suppressed"],
+            "suppressed": counted["suppressed"],
         }
 
     def _put(self, key: str, body: bytes) -> None:
@@ -161,31 +153,3 @@ class Archive:
                 "data": base64.b64encode(record.data).decode(),
             }
         )
-
-
-def _gzip_lines(lines: list[bytes]) -> bytes:
-    return bytes(igzip.compress(b"\n".join(lines) + b"\n", mtime=0))
-
-
-def _parquet(columns: tuple[Column, ...], rows: list[Row]) -> bytes:
-    values_by_column = zip(*rows, strict=True)
-    table = Table.from_pydict(
-        {column.name: _array(column, list(values)) for column, values in zip(columns, values_by_column, strict=True)}
-    )
-    file = BytesIO()
-    write_parquet(table, file, compression="zstd(3)", created_by="tickertape", skip_arrow_metadata=True)
-    return file.getvalue()
-
-
-def _array(column: Column, values: list[Any]) -> Array:
-    if column.kind == "S":
-        return Array(values, type=DataType.utf8())
-    if column.kind == "BOOL":
-        return Array(values, type=DataType.bool())
-    if column.kind == "SS":
-        lists = [value or () for value in values]
-        offsets = Array([0, *accumulate(map(len, lists))], type=DataType.int32())
-        return list_array(offsets, Array([text for texts in lists for text in texts], type=DataType.utf8()))
-    # 38 digits, as the cast makes null of what does not fit: a wild price can be 10^20 per cent from its close
-    number = DataType.decimal128(38, column.places) if column.places else DataType.int64()
-    return Array(values, type=DataType.utf8()).cast(number)  # exact: Arrow parses decimals digit by digit

@@ -163,7 +163,7 @@ def _quote(tick: Tick) -> tuple[Any, ...]:
     )
 
 
-@lru_cache(maxsize=16384)  # a session's open, high, low and previous close come again and again
+@lru_cache(maxsize=4096)  # a session's open, high, low and previous close come again and again
 def _price_text(units: int | None) -> str | None:
     return None if units is None else decimal_text(units)
 

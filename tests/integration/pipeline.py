@@ -42,6 +42,23 @@ class Put:
         return cls(key, aggregate([(key, data) for data in contents]), tuple(contents))
 
 
+Position = tuple[int, int]
+"""Sequence number and sub-sequence number."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """How far a shard is, and whose child it is."""
+
+    checkpoint: str
+    sub_sequence_number: int
+    parents: tuple[str, ...]
+
+    def covers(self, position: Position) -> bool:
+        """Tell whether the record at this position is processed and archived."""
+        return self.checkpoint.isdecimal() and (int(self.checkpoint), self.sub_sequence_number) >= position
+
+
 class Pipeline:
     """The embedded AWS with the deployed stack, from entering the context until leaving it.
 
@@ -51,12 +68,15 @@ class Pipeline:
         Where the logs of what is started go.
     shards
         Shards of the stream.
+    kinesis_url
+        Where the stream is, if not in the embedded AWS.
 
     """
 
-    def __init__(self, folder: Path, shards: int = 2) -> None:
+    def __init__(self, folder: Path, shards: int = 2, kinesis_url: str | None = None) -> None:
         self._folder = folder
         self._shards = shards
+        self._kinesis_url = kinesis_url
         self.mark = f"TICKERTAPE_TEST={folder}"
         self._contents: dict[bytes, tuple[bytes, ...]] = {}
         self._consumers: list[subprocess.Popen[bytes]] = []
@@ -70,11 +90,14 @@ class Pipeline:
             env=os.environ | dict([self.mark.split("=", 1)]),
         )
         assert self._aws.stdout is not None
-        self.url = self._aws.stdout.readline().decode().strip()
+        self.url = self.endpoint = self._aws.stdout.readline().decode().strip()
         self._session = boto3.Session("embedded", "embedded", region_name="us-east-1")
-        self.kinesis, self._dynamodb, self._s3, self._sqs = map(self._client, ("kinesis", "dynamodb", "s3", "sqs"))
+        self.kinesis = self._client("kinesis", self._kinesis_url)
+        self._dynamodb, self._s3, self._sqs = map(self._client, ("dynamodb", "s3", "sqs"))
         try:
             self.outputs = self._deploy()
+            if self._kinesis_url:
+                self._create_stream()
             self._queue = self._subscribe()
         except BaseException:
             self.__exit__(None, None, None)
@@ -104,7 +127,7 @@ class Pipeline:
             | dict([self.mark.split("=", 1)])
             | _QUICKLY
             | {
-                "AWS_ENDPOINT_URL": self.url,
+                "AWS_ENDPOINT_URL": self.endpoint,
                 "AWS_REGION": "us-east-1",
                 "AWS_ACCESS_KEY_ID": "embedded",
                 "AWS_SECRET_ACCESS_KEY": "embedded",
@@ -119,6 +142,11 @@ class Pipeline:
                 "ARCHIVE_SECONDS": "3",
             }
         )
+
+    @property
+    def stream(self) -> str:
+        """The stream's name."""
+        return self.outputs["StreamName"]
 
     def start_consumer(self, settings: dict[str, str]) -> subprocess.Popen[bytes]:
         """Start `tickertape consume`."""
@@ -143,7 +171,7 @@ class Pipeline:
         waiting = list(puts)
         for start in range(0, len(waiting), batch):
             entries = [{"Data": put.data, "PartitionKey": put.key} for put in waiting[start : start + batch]]
-            answer = self.kinesis.put_records(StreamName=self.outputs["StreamName"], Records=entries)
+            answer = self.kinesis.put_records(StreamName=self.stream, Records=entries)
             assert answer["FailedRecordCount"] == 0
         self._contents |= {put.data: put.contents for put in waiting if put.contents}
 
@@ -158,7 +186,29 @@ class Pipeline:
 
     def drain(self, consumer: subprocess.Popen[bytes], seconds: float = 150) -> None:
         """Wait until everything that was put is processed and archived."""
-        last = {
+        deadline = time.monotonic() + seconds
+        while left := self.unfinished():
+            assert consumer.poll() is None, f"the consumer ended:\n{self._last_log()}"
+            assert time.monotonic() < deadline, f"{left}:\n{self._last_log()}"
+            time.sleep(0.5)
+
+    def unfinished(self) -> list[str]:
+        """Describe each shard that is not processed and archived up to its last record."""
+        leases, ended = self.leases(), self.ended()
+        return [
+            f"{shard} is at {leases.get(shard)}, its last record is {last}"
+            for shard, last in self._last_positions().items()
+            if shard not in ended and not (shard in leases and leases[shard].covers(last))
+        ]
+
+    def ended(self) -> set[str]:
+        """Ids of closed shards that are processed to their end; once their children go on, their leases are removed."""
+        leases = self.leases()
+        parents = {parent for lease in leases.values() for parent in lease.parents}
+        return {shard for shard, lease in leases.items() if lease.checkpoint == "SHARD_END"} | parents - leases.keys()
+
+    def _last_positions(self) -> dict[str, Position]:
+        return {
             shard: (
                 int(records[-1]["SequenceNumber"]),
                 max(0, len(self._contents.get(records[-1]["Data"], ())) - 1),
@@ -166,11 +216,21 @@ class Pipeline:
             for shard, records in self._stream().items()
             if records
         }
-        deadline = time.monotonic() + seconds
-        while any((done := self._checkpoints()).get(shard, (-1, 0)) < position for shard, position in last.items()):
-            assert consumer.poll() is None, f"the consumer ended:\n{self._last_log()}"
-            assert time.monotonic() < deadline, f"checkpoints {done}, expected {last}:\n{self._last_log()}"
-            time.sleep(0.5)
+
+    def leases(self) -> dict[str, Lease]:
+        """Read the lease table."""
+        try:
+            items = self._dynamodb.scan(TableName=APPLICATION, ConsistentRead=True)["Items"]
+        except self._dynamodb.exceptions.ResourceNotFoundException:
+            return {}
+        return {
+            item["leaseKey"]["S"]: Lease(
+                item["checkpoint"]["S"],
+                int(item.get("checkpointSubSequenceNumber", {"N": "0"})["N"]),
+                tuple(item.get("parentShardId", {"SS": ()})["SS"]),
+            )
+            for item in items
+        }
 
     def count_rows(self) -> int:
         """Count the rows of the ticks table."""
@@ -186,8 +246,8 @@ class Pipeline:
         self._download(directory / "s3")
         return directory
 
-    def _client(self, service: str) -> Any:  # noqa: ANN401  (boto3 makes clients' types at run time)
-        return self._session.client(service, endpoint_url=self.url)  # type: ignore[call-overload]  # as above
+    def _client(self, service: str, url: str | None = None) -> Any:  # noqa: ANN401  (boto3 makes clients' types at run time)
+        return self._session.client(service, endpoint_url=url or self.url)  # type: ignore[call-overload]  # as above
 
     def _deploy(self) -> dict[str, str]:
         cloudformation = self._client("cloudformation")
@@ -200,6 +260,10 @@ class Pipeline:
         outputs = cloudformation.describe_stacks(StackName="test")["Stacks"][0]["Outputs"]
         return {output["OutputKey"]: output["OutputValue"] for output in outputs}
 
+    def _create_stream(self) -> None:
+        self.kinesis.create_stream(StreamName=self.stream, ShardCount=self._shards)
+        self.kinesis.get_waiter("stream_exists").wait(StreamName=self.stream, WaiterConfig={"Delay": 1})
+
     def _subscribe(self) -> str:
         url: str = self._sqs.create_queue(QueueName="alerts")["QueueUrl"]
         arn = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -207,37 +271,22 @@ class Pipeline:
         return url
 
     def _stream(self) -> dict[str, list[dict[str, Any]]]:
-        name = self.outputs["StreamName"]
-        return {
-            shard["ShardId"]: self._shard(name, shard["ShardId"])
-            for shard in self.kinesis.list_shards(StreamName=name)["Shards"]
-        }
+        """Read all shards, parents before their children."""
+        shards = self.kinesis.list_shards(StreamName=self.stream)["Shards"]
+        return {shard_id: self._shard(shard_id) for shard_id in sorted(shard["ShardId"] for shard in shards)}
 
-    def _shard(self, stream: str, shard: str) -> list[dict[str, Any]]:
+    def _shard(self, shard_id: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
-        iterator = self.kinesis.get_shard_iterator(StreamName=stream, ShardId=shard, ShardIteratorType="TRIM_HORIZON")[
-            "ShardIterator"
-        ]
-        while True:
+        iterator = self.kinesis.get_shard_iterator(
+            StreamName=self.stream, ShardId=shard_id, ShardIteratorType="TRIM_HORIZON"
+        )["ShardIterator"]
+        while iterator:
             answer = self.kinesis.get_records(ShardIterator=iterator)
-            if not answer["Records"]:
-                return found
             found += answer["Records"]
-            iterator = answer["NextShardIterator"]
-
-    def _checkpoints(self) -> dict[str, tuple[int, int]]:
-        try:
-            leases = self._dynamodb.scan(TableName=APPLICATION, ConsistentRead=True)["Items"]
-        except self._dynamodb.exceptions.ResourceNotFoundException:
-            return {}
-        return {
-            lease["leaseKey"]["S"]: (
-                int(lease["checkpoint"]["S"]),
-                int(lease.get("checkpointSubSequenceNumber", {"N": "0"})["N"]),
-            )
-            for lease in leases
-            if lease.get("checkpoint", {"S": ""})["S"].isdecimal()
-        }
+            if not answer["Records"]:
+                break
+            iterator = answer.get("NextShardIterator")
+        return found
 
     def _rows(self, table: str) -> list[Row]:
         pages = self._dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)

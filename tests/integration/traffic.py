@@ -2,6 +2,7 @@
 
 import random
 from collections import defaultdict, deque
+from collections.abc import Container
 from datetime import timedelta
 from decimal import Decimal
 from itertools import cycle, islice
@@ -17,13 +18,24 @@ _DAY_SYMBOLS = ("TSCO", "MAS", "KMB", "BRK.B", "OXY", "ALB", "ADS", "AET", "AEP"
 _HUGE = Decimal("9199999999.999999999")
 
 
-def traffic(seed: int, minutes: int = 600) -> list[Put]:
-    """Make some thousand records; each symbol's are in order but where lateness is meant."""
+def traffic(seed: int, minutes: int = 600, symbols: Container[str] = _DAY_SYMBOLS) -> list[Put]:
+    """Make some thousand records; each symbol's are in order but where lateness is meant.
+
+    Parameters
+    ----------
+    seed
+        The same seed makes the same records.
+    minutes
+        How many minute bars of one symbol are in it.
+    symbols
+        Whose daily bars are in it.
+
+    """
     dice = random.Random(seed)
     poison = cycle(dice.sample(_POISON, len(_POISON)))
     sent: list[tuple[str, bytes]] = []
     delayed: deque[tuple[int, tuple[str, bytes]]] = deque()
-    for tick in _interleaved(dice, minutes):
+    for tick in _interleaved(dice, minutes, symbols):
         key, payload = str(tick["symbol"]), _dressed(dice, tick)
         fate = dice.random()
         if fate < 0.04:
@@ -48,11 +60,11 @@ _TORN = aggregate([("INDA", b'{"symbol":"INDA","price":44}')])[:-1] + b"\0"
 _POISON = [*(payload for payload, _ in NOT_TICKS.values()), _JUNK, _TORN]
 
 
-def _interleaved(dice: random.Random, minutes: int) -> list[Row]:
+def _interleaved(dice: random.Random, minutes: int, symbols: Container[str]) -> list[Row]:
     queues: dict[str, deque[Row]] = defaultdict(deque)
     queues["INDA"].extend(islice(bars(DATA / "inda_1min.csv", "INDA", None), minutes))
     for tick in bars(DATA / "sp500_daily.csv"):
-        if tick["symbol"] in _DAY_SYMBOLS:
+        if tick["symbol"] in symbols:
             queues[tick["symbol"]].append(tick)
     queues["X/TREME"].extend(_extremes())
     queues["NOTIME"].append({"symbol": "NOTIME", "price": Decimal(7)})

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.compare import compare, differences
+from tests.compare import Tally, compare, differences, tally
 from tests.oracle import Expected, Record, Row, bars, expect, expect_replay, main, payload_of, six
 
 DATA = Path(__file__).parents[1] / "data"
@@ -287,6 +287,39 @@ def test_every_difference_is_found(export: Path, expected: Expected, harm: Calla
     with pytest.raises(AssertionError) as failure:
         compare(export, expected)
     assert words in str(failure.value)
+
+
+TALLIES: dict[str, Tally] = {
+    "a row is missing": Tally(rows_lost=1),
+    "a row too many": Tally(rows_doubled=1),
+    "a number differs": Tally(rows_wrong=1),
+    "an alert is missing": Tally(alerts_lost=1),
+    "an alert's value": Tally(alerts_wrong=1),
+    "a message is missing": Tally(messages_lost=1),
+    "a message twice": Tally(messages_repeated=1),
+    "a payload is missing": Tally(archive_records_lost=1),
+    "a payload twice": Tally(archive_records_doubled=1),
+    "quarantine is missing": Tally(archive_records_lost=1),
+    "an archived row is missing": Tally(archive_records_lost=1),
+    "an archived row twice": Tally(archive_records_doubled=1),
+}
+
+
+@pytest.mark.parametrize("harm", TALLIES)
+def test_every_loss_is_counted(export: Path, expected: Expected, harm: str) -> None:
+    """What is lost or doubled is counted where it belongs; only a repeated message leaves a run perfect."""
+    assert tally(export, expected) == Tally()
+    HARM[harm][0](export)
+    counted = tally(export, expected)
+    assert counted == TALLIES[harm]
+    assert counted.is_perfect == (harm == "a message twice")
+
+
+def test_a_repeated_message_can_be_allowed(export: Path, expected: Expected) -> None:
+    """Where a process was killed, an alert may come twice; it may not where none was."""
+    HARM["a message twice"][0](export)
+    compare(export, expected, repeats_allowed=True)
+    assert differences(export, expected, same_bytes=True)
 
 
 def test_an_object_under_a_strange_key_is_found(export: Path, expected: Expected) -> None:

@@ -49,7 +49,7 @@ def test_settings_in_the_readme_exist(command: str, kind: type[CommandSettings])
     assert names <= {name.upper() for name in kind.model_fields}
 
 
-@pytest.mark.parametrize("target", ["run", "test", "lint", "format", "lock"])
+@pytest.mark.parametrize("target", ["run", "test", "chaos", "lint", "format", "lock"])
 def test_targets_in_the_readme_exist(target: str) -> None:
     """Each make target that the README names is in the Makefile."""
     assert re.search(rf"\bmake {target}\b", README)

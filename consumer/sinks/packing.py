@@ -1,0 +1,100 @@
+"""What waits for the archive, packed block by block as it comes: a busy shard's window would fill the memory."""
+
+from io import BytesIO
+from itertools import accumulate
+from typing import Any
+
+from arro3.core import Array, DataType, RecordBatch, Table, list_array
+from arro3.io import write_parquet
+from isal import isal_zlib
+
+from consumer.sinks.row import Column, Row
+
+_BLOCK = 1000
+"""So many records wait as they are, then they are packed. Part of the format: other blocks would be other bytes."""
+
+_COUNTED = ("late", "anomalies", "suppressed")
+
+
+class GzipLines:
+    """Lines of text, compressed."""
+
+    def __init__(self) -> None:
+        self._gzip = isal_zlib.compressobj(wbits=31)  # in gzip's form, whose head then tells no time
+        self._packed: list[bytes] = []
+        self._waiting: list[bytes] = []
+        self.count = 0
+
+    def append(self, line: bytes) -> None:
+        """Take a line, which must not have a line break."""
+        self.count += 1
+        self._waiting.append(line)
+        if len(self._waiting) == _BLOCK:
+            self._pack()
+
+    def finish(self) -> bytes:
+        """Give all of it; nothing can be added afterwards."""
+        self._pack()
+        return b"".join([*self._packed, self._gzip.flush()])
+
+    def _pack(self) -> None:
+        self._packed.append(self._gzip.compress(b"".join(line + b"\n" for line in self._waiting)))
+        self._waiting.clear()
+
+
+class ParquetRows:
+    """Rows in Arrow's columns, where they take a fifth of the room that tuples take.
+
+    Parameters
+    ----------
+    columns
+        What a row consists of.
+
+    """
+
+    def __init__(self, columns: tuple[Column, ...]) -> None:
+        self._columns = columns
+        self._packed: list[RecordBatch] = []
+        self._waiting: list[Row] = []
+        self.count = 0
+        self.counted = dict.fromkeys(_COUNTED, 0)
+        """Values in some of the columns, once all is finished; of sets, their members."""
+
+    def append(self, row: Row) -> None:
+        """Take a row."""
+        self.count += 1
+        self._waiting.append(row)
+        if len(self._waiting) == _BLOCK:
+            self._pack()
+
+    def finish(self) -> bytes:
+        """Give all of it as Parquet."""
+        if self._waiting:
+            self._pack()
+        file = BytesIO()
+        table = Table.from_batches(self._packed)
+        write_parquet(table, file, compression="zstd(3)", created_by="tickertape", skip_arrow_metadata=True)
+        return file.getvalue()
+
+    def _pack(self) -> None:
+        by_column = dict(zip(self._columns, map(list, zip(*self._waiting, strict=True)), strict=True))
+        self._packed.append(RecordBatch.from_pydict({c.name: _array(c, values) for c, values in by_column.items()}))
+        for column, values in by_column.items():
+            if column.name in _COUNTED:
+                present = [value for value in values if value is not None]
+                self.counted[column.name] += sum(map(len, present)) if column.kind == "SS" else len(present)
+        self._waiting.clear()
+
+
+def _array(column: Column, values: list[Any]) -> Array:
+    if column.kind == "S":
+        return Array(values, type=DataType.utf8())
+    if column.kind == "BOOL":
+        return Array(values, type=DataType.bool())
+    if column.kind == "SS":
+        lists = [value or () for value in values]
+        offsets = Array([0, *accumulate(map(len, lists))], type=DataType.int32())
+        return list_array(offsets, Array([text for texts in lists for text in texts], type=DataType.utf8()))
+    # 38 digits, as the cast makes null of what does not fit: a wild price can be 10^20 per cent from its close
+    number = DataType.decimal128(38, column.places) if column.places else DataType.int64()
+    return Array(values, type=DataType.utf8()).cast(number)  # exact: Arrow parses decimals digit by digit

@@ -1,0 +1,1 @@
+"""What the pipeline is put through: faults that AWS, the network and machines really have."""

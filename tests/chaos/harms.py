@@ -1,0 +1,251 @@
+"""What can happen to a pipeline: each thing once, at a moment that dice choose, and then awaited until all goes on."""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from tests.chaos.faulty_proxy import Fault, Kind
+from tests.chaos.tasks import Task
+from tests.chaos.world import FAILOVER_SECONDS, World
+
+SERVICES = ("kinesis", "dynamodb", "s3", "sns")
+STOP_SECONDS = 30
+_PATIENCE_SECONDS = 120
+_TASKS = 2
+_MOST_TASKS = 3
+_HIGHEST_HASH_KEY = 2**128 - 1
+_KINDS: tuple[Kind, ...] = ("throttle", "error", "timeout", "reset", "reset_after", "partial")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a harm.
+
+    Parameters
+    ----------
+    kills
+        How many times something was killed.
+    recovery_seconds
+        From a kill until other tasks process every shard of the dead; None where it was not measured.
+    stop_seconds
+        How long a task took to stop.
+
+    """
+
+    kills: int = 0
+    recovery_seconds: float | None = None
+    stop_seconds: float | None = None
+
+
+Harm = Callable[[World, random.Random], Outcome]
+
+
+def kill_shard_process(world: World, dice: random.Random) -> Outcome:
+    """Kill -9 of the Python process of one shard: its daemon leaves, too."""
+    return _kill(world, dice, _kill_a_child)
+
+
+def kill_daemon(world: World, dice: random.Random) -> Outcome:
+    """Kill -9 of the Java daemon: its children lose their conversation."""
+    return _kill(world, dice, lambda task, _: task.signal_daemon(signal.SIGKILL))
+
+
+def kill_task(world: World, dice: random.Random) -> Outcome:
+    """Kill -9 of everything at once, as when a machine dies."""
+    return _kill(world, dice, _kill_everything)
+
+
+def kill_in_a_row(world: World, dice: random.Random) -> Outcome:
+    """Three kills within seconds: during recovery, and of those that have just taken over."""
+    kills = 0
+    for _ in range(3):
+        tasks = world.service.working_tasks()
+        if tasks:
+            dice.choice([_kill_a_child, _kill_everything])(dice.choice(tasks), dice)
+            kills += 1
+        time.sleep(dice.uniform(0.2, 6))
+    world.await_work(_PATIENCE_SECONDS)
+    return Outcome(kills)
+
+
+def stop_task(world: World, dice: random.Random) -> Outcome:
+    """SIGTERM in the middle of the work, as when a service is deployed."""
+    task = dice.choice(world.service.working_tasks())
+    started = time.monotonic()
+    world.service.stop_task(task)
+    while task.exit_code is None or task.shard_processes():
+        assert time.monotonic() < started + STOP_SECONDS, f"a stopped task is still there after {STOP_SECONDS} s"
+        time.sleep(0.05)
+    stop_seconds = time.monotonic() - started
+    world.await_work(_PATIENCE_SECONDS)
+    return Outcome(stop_seconds=stop_seconds)
+
+
+def join_and_leave(world: World, dice: random.Random) -> Outcome:
+    """Change the number of tasks for a while: shards move to those that join, and from those that leave."""
+    world.service.scale(dice.choice([1, _MOST_TASKS]), dice)
+    time.sleep(dice.uniform(5, 20))
+    world.service.scale(_TASKS, dice)
+    world.await_work(_PATIENCE_SECONDS)
+    return Outcome()
+
+
+def zombie_task(world: World, dice: random.Random) -> Outcome:
+    """A task sleeps until others have its shards; then it wakes up and goes on with what it was at."""
+    _await_tasks(world)
+    task = dice.choice(world.service.working_tasks())
+    started = time.monotonic()
+    task.signal_all(signal.SIGSTOP)
+    _await_successors(world, task, started)
+    time.sleep(dice.uniform(0, 5))
+    task.signal_all(signal.SIGCONT)
+    world.await_work(_PATIENCE_SECONDS)
+    return Outcome()
+
+
+def zombie_shard_process(world: World, dice: random.Random) -> Outcome:
+    """The process of a shard sleeps; when it wakes up, its daemon is dead and another has its shard."""
+    task = dice.choice(world.service.working_tasks())
+    child = dice.choice(task.shard_processes())
+    os.kill(child, signal.SIGSTOP)
+    time.sleep(dice.uniform(1, 4))
+    task.signal_daemon(signal.SIGKILL)
+    time.sleep(dice.uniform(FAILOVER_SECONDS, 20))
+    os.kill(child, signal.SIGCONT)
+    world.await_work(_PATIENCE_SECONDS)
+    return Outcome(kills=1)
+
+
+def split_shard(world: World, dice: random.Random) -> Outcome:
+    """A shard is closed while records flow; two children go on with its symbols."""
+    kinesis, stream = world.pipeline.kinesis, world.pipeline.stream
+    shard = dice.choice(world.open_shards())
+    keys = shard["HashKeyRange"]
+    start, end = int(keys["StartingHashKey"]), int(keys["EndingHashKey"])
+    kinesis.split_shard(
+        StreamName=stream, ShardToSplit=shard["ShardId"], NewStartingHashKey=str((start + end) // 2 + 1)
+    )
+    kinesis.get_waiter("stream_exists").wait(StreamName=stream, WaiterConfig={"Delay": 1})
+    world.await_work(_PATIENCE_SECONDS)
+    return Outcome()
+
+
+def merge_shards(world: World, dice: random.Random) -> Outcome:
+    """Two shards are closed while records flow; one child goes on with the symbols of both."""
+    kinesis, stream = world.pipeline.kinesis, world.pipeline.stream
+    shards = sorted(world.open_shards(), key=lambda shard: int(shard["HashKeyRange"]["StartingHashKey"]))
+    if len(shards) < 3:
+        return split_shard(world, dice)
+    left = dice.randrange(len(shards) - 1)
+    kinesis.merge_shards(
+        StreamName=stream, ShardToMerge=shards[left]["ShardId"], AdjacentShardToMerge=shards[left + 1]["ShardId"]
+    )
+    kinesis.get_waiter("stream_exists").wait(StreamName=stream, WaiterConfig={"Delay": 1})
+    world.await_work(_PATIENCE_SECONDS)
+    return Outcome()
+
+
+def one_service_misbehaves(world: World, dice: random.Random) -> Outcome:
+    """A third of the requests to one service fail, each in some way."""
+    return _misbehave(world, dice, frozenset({dice.choice(SERVICES)}), 0.3)
+
+
+def all_services_misbehave(world: World, dice: random.Random) -> Outcome:
+    """A tenth of all requests fail, each in some way."""
+    return _misbehave(world, dice, frozenset(), 0.1)
+
+
+def one_service_is_down(world: World, dice: random.Random) -> Outcome:
+    """Every connection to one service is dropped, for up to a minute."""
+    world.proxy.inject(Fault("reset", services=frozenset({dice.choice(SERVICES)})))
+    time.sleep(dice.uniform(20, 60))
+    world.proxy.inject()
+    world.await_work(_PATIENCE_SECONDS)
+    return Outcome()
+
+
+def kill_producer(world: World, dice: random.Random) -> Outcome:
+    """Kill -9 of the producer; another one replays the same file from its beginning."""
+    for producer in world.producers():
+        producer.kill()
+    world.start_producer()
+    time.sleep(dice.uniform(1, 5))
+    return Outcome(kills=1)
+
+
+def two_producers(world: World, dice: random.Random) -> Outcome:
+    """A second producer replays the file that the first is at."""
+    world.start_producer()
+    time.sleep(dice.uniform(1, 5))
+    return Outcome()
+
+
+DECK: dict[Harm, int] = {
+    kill_shard_process: 3,
+    kill_daemon: 3,
+    kill_task: 3,
+    kill_in_a_row: 1,
+    stop_task: 1,
+    join_and_leave: 1,
+    zombie_task: 1,
+    zombie_shard_process: 1,
+    split_shard: 1,
+    merge_shards: 1,
+    one_service_misbehaves: 1,
+    all_services_misbehave: 1,
+    one_service_is_down: 1,
+    kill_producer: 1,
+    two_producers: 1,
+}
+"""How many times each harm is in a round."""
+
+
+def _kill(world: World, dice: random.Random, kill: Callable[[Task, random.Random], None]) -> Outcome:
+    _await_tasks(world)
+    victim = dice.choice(world.service.working_tasks())
+    killed = time.monotonic()
+    kill(victim, dice)
+    return Outcome(kills=1, recovery_seconds=_await_successors(world, victim, killed))
+
+
+def _misbehave(world: World, dice: random.Random, services: frozenset[str], share: float) -> Outcome:
+    """Have a share of the requests fail for a while; the first kind of several takes its share of the whole first."""
+    kinds = dice.sample(_KINDS, len(_KINDS))
+    world.proxy.inject(*(Fault(kind, share / len(kinds), services) for kind in kinds))
+    time.sleep(dice.uniform(10, 20))
+    world.proxy.inject()
+    world.await_work(_PATIENCE_SECONDS)
+    return Outcome()
+
+
+def _kill_everything(task: Task, _: random.Random) -> None:
+    task.kill()
+
+
+def _kill_a_child(task: Task, dice: random.Random) -> None:
+    children = task.shard_processes()
+    if children:
+        with suppress(ProcessLookupError):
+            os.kill(dice.choice(children), signal.SIGKILL)
+
+
+def _await_tasks(world: World) -> None:
+    """Wait until a task works, and another could take its work over."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while sum(task.is_ready for task in world.service.tasks) < _TASKS or not world.service.working_tasks():
+        assert time.monotonic() < deadline, f"there are no {_TASKS} tasks after {_PATIENCE_SECONDS} s"
+        time.sleep(0.2)
+
+
+def _await_successors(world: World, task: Task, since: float) -> float:
+    """Wait until other tasks process what was a task's; returns for how long nobody did."""
+    shards = task.beats().keys()
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while left := shards - world.service.beats(since, but=task).keys() - world.pipeline.ended():
+        assert time.monotonic() < deadline, f"nobody took over {sorted(left)} within {_PATIENCE_SECONDS} s"
+        time.sleep(0.1)
+    return time.monotonic() - since

