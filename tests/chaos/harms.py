@@ -27,8 +27,10 @@ class Outcome:
 
     Parameters
     ----------
+    harms
+        How many things were done.
     kills
-        How many times something was killed.
+        How many of them were kills.
     recovery_seconds
         From a kill until other tasks process every shard of the dead; None where it was not measured.
     stop_seconds
@@ -36,6 +38,7 @@ class Outcome:
 
     """
 
+    harms: int = 1
     kills: int = 0
     recovery_seconds: float | None = None
     stop_seconds: float | None = None
@@ -69,7 +72,7 @@ def kill_in_a_row(world: World, dice: random.Random) -> Outcome:
             kills += 1
         time.sleep(dice.uniform(0.2, 6))
     world.await_work(_PATIENCE_SECONDS)
-    return Outcome(kills)
+    return Outcome(harms=kills, kills=kills)
 
 
 def stop_task(world: World, dice: random.Random) -> Outcome:
@@ -91,7 +94,7 @@ def join_and_leave(world: World, dice: random.Random) -> Outcome:
     time.sleep(dice.uniform(5, 20))
     world.service.scale(_TASKS, dice)
     world.await_work(_PATIENCE_SECONDS)
-    return Outcome()
+    return Outcome(harms=2)
 
 
 def zombie_task(world: World, dice: random.Random) -> Outcome:
