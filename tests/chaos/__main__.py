@@ -81,7 +81,9 @@ class Soak:
         with Progress(*columns, console=self._console, disable=not self._console.is_terminal) as progress:
             shown = progress.add_task("chaos", total=self._kills)
             seed = self._seed
-            while self.report.harms < self._kills:
+            done = -1
+            while done < self.report.harms < self._kills:  # a round that can do no harm at all is the last
+                done = self.report.harms
                 for name in self._round(seed):
                     progress.update(shown, completed=self.report.harms, description=name)
                 seed += 1
