@@ -6,7 +6,6 @@ API and nothing else, so it stands beside an embedded AWS. Everything is kept in
 
 import hashlib
 import shutil
-import socket
 import subprocess
 import tempfile
 import textwrap
@@ -22,7 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from common.errors import UserError
-from infra.local.processes import Child
+from infra.local.processes import Child, await_line
 
 _PACKAGE = Path(__file__).parent / "node"
 _CACHE = Path(__file__).parents[2] / ".venv" / "kinesis-local"
@@ -58,10 +57,8 @@ class KinesisLocal:
         """Start it and wait until it answers; the first time, install it."""
         node, npm = _find_node()
         package = _install(npm)
-        port = _free_port()
-        self.url = f"http://127.0.0.1:{port}"
         settings = {
-            "KINESIS_MOCK_PLAIN_PORT": str(port),
+            "KINESIS_MOCK_PLAIN_PORT": "1",  # any: see on_loopback.js
             "KINESIS_MOCK_TLS_PORT": "0",
             "KINESIS_MOCK_CERT_PATH": str(package / "server.json"),
             **self._environment,
@@ -78,6 +75,7 @@ class KinesisLocal:
             self._folder,
         )
         try:
+            self.url = await_line(self._process, _START_SECONDS)
             self._await_answer()
         except BaseException:
             self._process.kill()
@@ -158,10 +156,3 @@ def _run_npm(npm: list[str], folder: Path) -> None:
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         said = textwrap.shorten(str(error.stderr or error), 300)
         raise UserError(f"npm could not install kinesis-local, is there a network? {said}") from None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
