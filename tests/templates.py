@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,19 @@ class Template:
 
     """
 
-    def __init__(self, path: Path, *, deployed: Mapping[str, str] | None = None, **parameters: str | int) -> None:
-        self._template: dict[str, Any] = cfn_yaml.load(str(path))
+    def __init__(
+        self,
+        path: Path,
+        parameters: Mapping[str, str | int] | None = None,
+        *,
+        deployed: Mapping[str, str] | None = None,
+    ) -> None:
+        self._template = _read(path)
         self._deployed = deployed or {}
-        declared = self._template["Parameters"]
-        if unknown := parameters.keys() - declared.keys():
+        declared, given = self._template["Parameters"], parameters or {}
+        if unknown := given.keys() - declared.keys():
             raise RefusedError(f"no such parameters: {unknown}")
-        self._values = {name: _value(name, about, parameters.get(name)) for name, about in declared.items()}
+        self._values = {name: _value(name, about, given.get(name)) for name, about in declared.items()}
         for rule in self._template.get("Rules", {}).values():
             if self._resolve(rule.get("RuleCondition", True)):
                 for assertion in rule["Assertions"]:
@@ -98,11 +105,11 @@ class Template:
     def _ref(self, name: str) -> Any:  # noqa: ANN401  (a parameter's value)
         if name == "AWS::NoValue":
             return _ABSENT
-        return self._values.get(name, _PSEUDO.get(name)) or self._known(name)
+        if name in self._values:
+            return self._values[name]
+        return _PSEUDO.get(name) or self._known(name)
 
     def _known(self, name: str) -> str:
-        if name in self._values:
-            return ""
         return self._deployed.get(f"<{name}>", f"<{name}>")
 
     def _getatt(self, argument: str | list[str]) -> str:
@@ -115,7 +122,9 @@ class Template:
         text, more = argument if isinstance(argument, list) else (argument, {})
         names = {name: str(self._resolve(value)) for name, value in more.items()}
         put = re.sub(
-            r"\$\{([^!}][^}]*)\}", lambda match: names[match[1]] if match[1] in names else str(self._ref(match[1])), text
+            r"\$\{([^!}][^}]*)\}",
+            lambda match: names[match[1]] if match[1] in names else str(self._ref(match[1])),
+            text,
         )
         return put.replace("${!", "${")
 
@@ -154,6 +163,12 @@ class Template:
         for key in keys:
             found = found[key]
         return found
+
+
+@cache
+def _read(path: Path) -> dict[str, Any]:
+    template: dict[str, Any] = cfn_yaml.load(str(path))
+    return template
 
 
 def _value(name: str, about: dict[str, Any], given: str | int | None) -> str | int:
