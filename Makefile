@@ -25,7 +25,7 @@ lint: $(VENV)/ready ## ruff and mypy
 	$(BIN)/mypy
 
 scan: $(VENV)/ready ## look for common mistakes in the templates; in an environment of its own, as it pins half the world
-	$(BIN)/uvx --quiet checkov==$(CHECKOV) --directory infra --directory ecs --framework cloudformation --compact --quiet
+	$(BIN)/uvx --quiet checkov==$(CHECKOV) --directory infra --directory ecs --framework cloudformation --compact --quiet --skip-download
 
 format: $(VENV)/ready ## let ruff write the code its way
 	$(BIN)/ruff check --fix .
