@@ -20,7 +20,7 @@ import boto3
 from common.aws import client
 from common.tick import PRICE_UNITS, Tick, encode, timestamp_of
 from producer.aggregation import aggregate
-from producer.lanes import RECORD_TICKS
+from producer.lanes import AGGREGATE_TICKS
 from producer.publisher import Publisher
 
 TICKS = 100_000
@@ -121,7 +121,7 @@ def main() -> None:
             cost = on_core / count
             slowest = slowest or cost
             print(f"{name:22} {count / seconds:10,.0f} {1e6 * cost:18.1f} {slowest / cost:14.1f}")
-    lane = [encode(tick) for tick in ticks if tick.symbol == "SYM1"] * (RECORD_TICKS * SYMBOLS // TICKS)
+    lane = [encode(tick) for tick in ticks if tick.symbol == "SYM1"] * (AGGREGATE_TICKS * SYMBOLS // TICKS)
     bytes_a_tick = len(aggregate("SYM1", lane)) / len(lane)
     print(f"a shard takes {SHARD_RECORDS:,} ticks/s, and in full aggregates {SHARD_BYTES / bytes_a_tick:,.0f}")
 

@@ -19,7 +19,7 @@ REQUEST_RECORDS = 500
 REQUEST_BYTES = 10 * 1024 * 1024
 """The most bytes in a PutRecords request, partition keys included."""
 
-RECORD_TICKS, RECORD_BYTES = 200, 50_000
+AGGREGATE_TICKS, AGGREGATE_BYTES = 200, 50_000
 """An aggregate takes no more ticks than this, and none that makes it larger than this."""
 
 QUEUE_TICKS, AGGREGATED_QUEUE_TICKS = 10_000, 50_000
@@ -53,7 +53,7 @@ class Lane:
         count = 1
         for payload in self.payloads[1:most_ticks]:
             larger = size + PAYLOAD_OVERHEAD + len(payload)
-            if larger > RECORD_BYTES:
+            if larger > AGGREGATE_BYTES:
                 break
             size = larger
             count += 1
@@ -79,7 +79,7 @@ class Lanes:
 
     def __init__(self, *, linger_seconds: float, aggregate: bool, live: bool, stop: threading.Event) -> None:
         self._linger_seconds = linger_seconds
-        self._record_ticks = RECORD_TICKS if aggregate else 1
+        self._record_ticks = AGGREGATE_TICKS if aggregate else 1
         self._queue_ticks = AGGREGATED_QUEUE_TICKS if aggregate else QUEUE_TICKS
         self._lane_ticks = AGGREGATED_QUEUE_TICKS if aggregate else LANE_TICKS
         # Aggregates grow while they linger, so that many of them are no reason to send them.
@@ -113,7 +113,7 @@ class Lanes:
             lane.payloads.append(payload)
             self.waiting += 1
             self._bytes += len(payload)
-            if len(lane.payloads) == RECORD_TICKS:
+            if len(lane.payloads) == AGGREGATE_TICKS:
                 self._hurry()
 
     def take_batch(self) -> list[Lane]:

@@ -18,7 +18,7 @@ from common.aws import client
 from common.errors import UserError
 from common.tick import PRICE_UNITS, Tick, encode
 from producer import publisher as publisher_module
-from producer.lanes import LANE_TICKS, QUEUE_BYTES, QUEUE_TICKS, RECORD_BYTES, RECORD_TICKS
+from producer.lanes import AGGREGATE_BYTES, AGGREGATE_TICKS, LANE_TICKS, QUEUE_BYTES, QUEUE_TICKS
 from producer.publisher import SENDERS, Publisher
 from tests.functional.kinesis_stub import KinesisStub, RefusedError
 
@@ -166,7 +166,7 @@ def test_a_single_symbol_fills_aggregates(stub_with: Callable[..., KinesisStub])
     stub.open.clear()
     publisher = Publisher(client("kinesis"), "ticks", threading.Event(), aggregate=True)
     publisher.start()
-    count = 40 * RECORD_TICKS
+    count = 40 * AGGREGATE_TICKS
     for number in range(count):
         publisher.put(Tick("KO", "2024-03-04T10:00:00.000000Z", PRICE_UNITS, volume=number))
     stub.open.set()
@@ -180,9 +180,9 @@ def test_a_full_aggregate_does_not_linger(stub_with: Callable[..., KinesisStub])
     stub = stub_with()
     publisher = Publisher(client("kinesis"), "ticks", threading.Event(), linger_seconds=60, aggregate=True)
     publisher.start()
-    for number in range(RECORD_TICKS):
+    for number in range(AGGREGATE_TICKS):
         publisher.put(Tick("KO", "2024-03-04T10:00:00.000000Z", PRICE_UNITS, volume=number))
-    wait_for(lambda: stub.count == RECORD_TICKS)
+    wait_for(lambda: stub.count == AGGREGATE_TICKS)
     publisher.finish()
     assert len(stub.requests) == 1
 
@@ -199,7 +199,7 @@ def test_aggregates_have_a_size(stub_with: Callable[..., KinesisStub]) -> None:
     publisher.finish()
     assert [len(tick["source"]) for tick in stub.accepted["KO"]] == sizes
     assert len(stub.requests) == 4
-    assert sorted(size for _, size in stub.requests)[-2] <= RECORD_BYTES
+    assert sorted(size for _, size in stub.requests)[-2] <= AGGREGATE_BYTES
     assert [size for _, size in stub.requests][2] == len(encode(ticks[3])) + len("KO")
 
 
@@ -482,10 +482,15 @@ def test_a_denied_request_stops_the_feed_and_says_why(stub_with: Callable[..., K
         publisher.finish()
 
 
-def test_a_stream_that_is_away_for_a_while_loses_nothing(stub_with: Callable[..., KinesisStub]) -> None:
-    """While every request is throttled, ticks wait; when the stream is back, all arrive in order."""
+@pytest.mark.parametrize(
+    "answer", [RefusedError(400, "ProvisionedThroughputExceededException"), RefusedError(200, "NoAnswerOfKinesis")]
+)
+def test_a_stream_that_is_away_for_a_while_loses_nothing(
+    stub_with: Callable[..., KinesisStub], answer: RefusedError
+) -> None:
+    """While every request is throttled, or answered with nonsense, ticks wait; afterwards all arrive in order."""
     stub = stub_with()
-    stub.refusals["PutRecords"] = RefusedError(400, "ProvisionedThroughputExceededException")
+    stub.refusals["PutRecords"] = answer
     threading.Timer(1, stub.refusals.clear).start()
     ticks = ticks_of(800, symbols=50)
     publish(ticks)
