@@ -23,13 +23,18 @@ def main() -> None:
     from consumer import config, processor, protocol  # noqa: PLC0415  (stdout is safe only now, whatever an import prints)
 
     shard = processor.ShardProcessor(config.received())
-    gc.freeze()  # what was imported stays: looking through it again and again finds nothing
-    gc.set_threshold(_GARBAGE)
+    look_for_garbage_seldom()
     try:
         protocol.ShardProcess(shard, sys.stdin.buffer, to_daemon, sys.stderr).run()
     except SystemExit as leaving:
         logging.shutdown()
         os._exit(leaving.code if isinstance(leaving.code, int) else 1)  # not waiting for threads that wait for AWS
+
+
+def look_for_garbage_seldom() -> None:
+    """Keep the garbage collector from what was imported: looking through it again and again finds nothing."""
+    gc.freeze()
+    gc.set_threshold(_GARBAGE)
 
 
 def _take_stdout() -> TextIO:

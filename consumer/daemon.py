@@ -80,9 +80,9 @@ def kcl_properties(settings: ConsumerSettings, environment: Mapping[str, str]) -
         "validateSequenceNumberBeforeCheckpointing": "false",
         # With these two, shards of a dead worker are processed again after 18 s at most: a worker looks for leases
         # every 6 s and takes one that it has seen unchanged for longer than 3 s; a daemon whose shard's process died
-        # leaves after 2 s. Too short for a batch in hand? Its successor repeats it: stopping is crashing.
+        # leaves after 1 s. Too short for a batch in hand? Its successor repeats it: stopping is crashing.
         "failoverTimeMillis": "3000",
-        "shutdownGraceMillis": "2000",
+        "shutdownGraceMillis": "1000",
         "metricsLevel": "SUMMARY",
         "metricsEnabledDimensions": "Operation",
     }

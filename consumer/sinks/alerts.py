@@ -1,11 +1,17 @@
-"""Alerts: recorded as pending, published, marked as sent; so a crash repeats at most what was between the last two."""
+"""Alerts: claimed, published, marked as sent; so a crash repeats at most what was between the last two.
+
+A claim keeps two processes from publishing the same alert where one has lost its shard and does not know it yet: who
+finds it claimed by another waits until it is marked as sent, or the claim is so old that its owner must be dead.
+"""
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import msgspec
 
@@ -14,19 +20,28 @@ from common.errors import UserError
 from common.tick import decimal_text
 from consumer.backpressure import persist
 from consumer.detection import Alert
-from consumer.sinks.dynamodb import BatchPutter, put_if_absent
+from consumer.sinks.dynamodb import BatchPutter, put_unless_taken
 
 log = logging.getLogger(__name__)
 
 _BATCH = 10  # PublishBatch's limit
 _SMS_LENGTH = 140
 _PENDING, _SENT = "pending", "sent"
+_CLAIM_MS = 10_000
+"""So long a claim holds."""
 
 
 class _Message(NamedTuple):
     alert: Alert
     text: str
     expires_at: int
+
+
+class _Claim(NamedTuple):
+    """Whether an alert is sent, and until when (on the monotonic clock) it is for us to publish it."""
+
+    is_sent: bool
+    until: float
 
 
 class AlertSink:
@@ -50,6 +65,7 @@ class AlertSink:
         self._retention_seconds = retention_days * 24 * 3600
         self._pool = pool
         self._putter = putter
+        self._claimant = uuid4().hex
 
     def deliver(self, alerts: Sequence[tuple[Alert, int]]) -> None:
         """Send every alert once; returns when all are published and marked.
@@ -69,22 +85,35 @@ class AlertSink:
             persist(partial(self._send, batch), about=f"topic {self._topic_arn}")
 
     def _send(self, batch: list[_Message]) -> None:
-        """Publish what is not sent yet, and mark it.
-
-        Each try looks anew what is sent: while this process waited, another may have taken the shard and sent it.
-        """
+        """Publish what nobody else does, and mark it; each try claims anew, as others may have sent some meanwhile."""
         claims = list(self._pool.map(self._claim, batch))
-        unsent = [message for message, is_unsent in zip(batch, claims, strict=True) if is_unsent]
-        if unsent:
-            published = self._publish(unsent)
-            self._mark_sent(published)
-            if len(published) < len(unsent):
-                raise UnfinishedError(f"{len(unsent) - len(published)} alerts were not published")
+        now = time.monotonic()
+        ours = [message for message, claim in zip(batch, claims, strict=True) if claim.until > now]
+        published = self._publish(ours) if ours else []
+        self._mark_sent(published)
+        if len(published) < sum(not claim.is_sent for claim in claims):
+            raise UnfinishedError("some alerts are not published yet, or another process is at them")
 
-    def _claim(self, message: _Message) -> bool:
-        """Record an alert as pending; tells whether it still has to be published."""
-        recorded = put_if_absent(self._dynamodb, self._table, _item(message, _PENDING))
-        return recorded is None or recorded.get("status") != {"S": _SENT}
+    def _claim(self, message: _Message) -> _Claim:
+        """Record an alert as pending and ours, unless it is sent, or another process has claimed it just now."""
+        until = time.monotonic() + _CLAIM_MS / 2000  # half of it: publishing takes its time, too
+        now_ms = time.time_ns() // 1_000_000
+        claim = {"claimed_by": {"S": self._claimant}, "claimed_at": {"N": str(now_ms)}}
+        taken = put_unless_taken(
+            self._dynamodb,
+            self._table,
+            {**_item(message, _PENDING), **claim},
+            but="#status = :pending AND (claimed_by = :me OR claimed_at <= :old OR attribute_not_exists(claimed_at))",
+            names={"#status": "status"},
+            values={
+                ":pending": {"S": _PENDING},
+                ":me": {"S": self._claimant},
+                ":old": {"N": str(now_ms - _CLAIM_MS)},
+            },
+        )
+        if taken is None:
+            return _Claim(is_sent=False, until=until)
+        return _Claim(is_sent=taken.get("status") == {"S": _SENT}, until=0)
 
     def _publish(self, messages: list[_Message]) -> list[_Message]:
         """Publish once; returns what the topic took."""

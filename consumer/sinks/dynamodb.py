@@ -1,6 +1,6 @@
 """BatchWriteItem with request bodies that are built directly: most of botocore's time goes into building them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, cast
@@ -66,23 +66,43 @@ class BatchPutter:
         return [msgspec.json.encode(request).decode() for request in left]
 
 
-def put_if_absent(client: Any, table: str, item: Item) -> Item | None:  # noqa: ANN401  (a boto3 client)
+def put_unless_taken(
+    client: Any,  # noqa: ANN401  (a boto3 client)
+    table: str,
+    item: Item,
+    *,
+    but: str = "",
+    names: Mapping[str, str] | None = None,
+    values: Item | None = None,
+) -> Item | None:
     """Put an item unless its key is taken.
+
+    Parameters
+    ----------
+    client
+        A DynamoDB client.
+    table
+        The table's name.
+    item
+        What to put.
+    but
+        A condition on the item that has the key already: where it holds, the item is replaced.
+    names, values
+        What the condition calls attributes and values.
 
     Returns
     -------
-    The item that has the key already; None when there was none, and now there is ``item``.
+    The item that has the key already, and keeps it; None when ``item`` has it now.
 
     """
+    condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(symbol)"}
+    if but:
+        condition["ConditionExpression"] += f" OR ({but})"
+        condition |= {"ExpressionAttributeNames": names, "ExpressionAttributeValues": values}
 
     def attempt() -> Item | None:
         try:
-            client.put_item(
-                TableName=table,
-                Item=item,
-                ConditionExpression="attribute_not_exists(symbol)",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            )
+            client.put_item(TableName=table, Item=item, ReturnValuesOnConditionCheckFailure="ALL_OLD", **condition)
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from consumer.sinks.dynamodb import BatchPutter, put_if_absent
+from consumer.sinks.dynamodb import BatchPutter, put_unless_taken
 from consumer.sinks.row import Row, RowWriter
 
 
@@ -30,7 +30,7 @@ class TicksTable:
 
         """
         item = self._rows.item(row)
-        taken = put_if_absent(self._client, self._table, item)
+        taken = put_unless_taken(self._client, self._table, item)
         return taken is None or all(
             taken.get(name) == item[name] for name in ("sequence_number", "sub_sequence_number")
         )

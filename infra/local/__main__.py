@@ -14,6 +14,7 @@ from types import FrameType
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
+from common import aws
 from common.aws import explain
 from common.errors import UserError, run_command
 from common.settings import read_settings
@@ -135,7 +136,9 @@ def _run(settings: LocalSettings, export: Export | None, processes: Processes, s
         embedded_aws = processes.start("embedded AWS", [sys.executable, "-m", "infra.local.embedded_aws"])
         use_endpoint(await_line(embedded_aws, _AWS_START_SECONDS))
         stack = deploy(settings.shards)
-        create_leases(stack.stream, _APPLICATION)
+        create_leases(
+            aws.client("kinesis"), aws.client("dynamodb"), stream_name=stack.stream, application_name=_APPLICATION
+        )
         os.environ.update(stack.environment(), APPLICATION_NAME=_APPLICATION)
         for name, value in _QUICKLY.items():
             os.environ.setdefault(name, value)

@@ -6,23 +6,24 @@ we know that none will, and fill it with what the worker would write.
 
 from typing import TYPE_CHECKING
 
-from common import aws
-
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+    from mypy_boto3_kinesis import KinesisClient
     from mypy_boto3_kinesis.type_defs import ShardTypeDef
 
 
-def create_leases(stream_name: str, application_name: str) -> None:
+def create_leases(
+    kinesis: "KinesisClient", dynamodb: "DynamoDBClient", *, stream_name: str, application_name: str
+) -> None:
     """Create the application's lease table with an unowned lease for every shard of the stream."""
-    dynamodb = aws.client("dynamodb")
     dynamodb.create_table(
         TableName=application_name,
         KeySchema=[{"AttributeName": "leaseKey", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "leaseKey", "AttributeType": "S"}],
         BillingMode="PAY_PER_REQUEST",
     )
-    for page in aws.client("kinesis").get_paginator("list_shards").paginate(StreamName=stream_name):
+    for page in kinesis.get_paginator("list_shards").paginate(StreamName=stream_name):
         for shard in page["Shards"]:
             dynamodb.put_item(TableName=application_name, Item=_lease(shard))
 

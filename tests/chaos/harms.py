@@ -17,7 +17,6 @@ STOP_SECONDS = 30
 _PATIENCE_SECONDS = 120
 _TASKS = 2
 _MOST_TASKS = 3
-_HIGHEST_HASH_KEY = 2**128 - 1
 _KINDS: tuple[Kind, ...] = ("throttle", "error", "timeout", "reset", "reset_after", "partial")
 
 
@@ -27,8 +26,10 @@ class Outcome:
 
     Parameters
     ----------
+    harms
+        How many things were done.
     kills
-        How many times something was killed.
+        How many of them were kills.
     recovery_seconds
         From a kill until other tasks process every shard of the dead; None where it was not measured.
     stop_seconds
@@ -36,6 +37,7 @@ class Outcome:
 
     """
 
+    harms: int = 1
     kills: int = 0
     recovery_seconds: float | None = None
     stop_seconds: float | None = None
@@ -69,12 +71,12 @@ def kill_in_a_row(world: World, dice: random.Random) -> Outcome:
             kills += 1
         time.sleep(dice.uniform(0.2, 6))
     world.await_work(_PATIENCE_SECONDS)
-    return Outcome(kills)
+    return Outcome(harms=kills, kills=kills)
 
 
 def stop_task(world: World, dice: random.Random) -> Outcome:
     """SIGTERM in the middle of the work, as when a service is deployed."""
-    task = dice.choice(world.service.working_tasks())
+    task = _pick_task(world, dice)
     started = time.monotonic()
     world.service.stop_task(task)
     while task.exit_code is None or task.shard_processes():
@@ -91,13 +93,12 @@ def join_and_leave(world: World, dice: random.Random) -> Outcome:
     time.sleep(dice.uniform(5, 20))
     world.service.scale(_TASKS, dice)
     world.await_work(_PATIENCE_SECONDS)
-    return Outcome()
+    return Outcome(harms=2)
 
 
 def zombie_task(world: World, dice: random.Random) -> Outcome:
     """A task sleeps until others have its shards; then it wakes up and goes on with what it was at."""
-    _await_tasks(world)
-    task = dice.choice(world.service.working_tasks())
+    task = _pick_task(world, dice)
     started = time.monotonic()
     task.signal_all(signal.SIGSTOP)
     _await_successors(world, task, started)
@@ -109,7 +110,7 @@ def zombie_task(world: World, dice: random.Random) -> Outcome:
 
 def zombie_shard_process(world: World, dice: random.Random) -> Outcome:
     """The process of a shard sleeps; when it wakes up, its daemon is dead and another has its shard."""
-    task = dice.choice(world.service.working_tasks())
+    task = _pick_task(world, dice)
     child = dice.choice(task.shard_processes())
     os.kill(child, signal.SIGSTOP)
     time.sleep(dice.uniform(1, 4))
@@ -205,8 +206,7 @@ DECK: dict[Harm, int] = {
 
 
 def _kill(world: World, dice: random.Random, kill: Callable[[Task, random.Random], None]) -> Outcome:
-    _await_tasks(world)
-    victim = dice.choice(world.service.working_tasks())
+    victim = _pick_task(world, dice)
     killed = time.monotonic()
     kill(victim, dice)
     return Outcome(kills=1, recovery_seconds=_await_successors(world, victim, killed))
@@ -233,12 +233,13 @@ def _kill_a_child(task: Task, dice: random.Random) -> None:
             os.kill(dice.choice(children), signal.SIGKILL)
 
 
-def _await_tasks(world: World) -> None:
-    """Wait until a task works, and another could take its work over."""
+def _pick_task(world: World, dice: random.Random) -> Task:
+    """Choose a task that works, as soon as there is one and another that could take its work over."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while sum(task.is_ready for task in world.service.tasks) < _TASKS or not world.service.working_tasks():
+    while sum(task.is_ready for task in world.service.tasks) < _TASKS or not (tasks := world.service.working_tasks()):
         assert time.monotonic() < deadline, f"there are no {_TASKS} tasks after {_PATIENCE_SECONDS} s"
         time.sleep(0.2)
+    return dice.choice(tasks)
 
 
 def _await_successors(world: World, task: Task, since: float) -> float:

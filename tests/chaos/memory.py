@@ -64,7 +64,7 @@ def resident_megabytes(symbols: int) -> Resident:
         for start in range(0, len(records), BATCH):
             batch = records[start : start + BATCH]
             _tell(shard, {"action": "processRecords", "records": batch, "millisBehindLatest": 0})
-        return Resident(_megabytes(shard.pid, "VmRSS"), _megabytes(shard.pid, "VmHWM"))
+        return Resident(megabytes(shard.pid, "VmRSS"), megabytes(shard.pid, "VmHWM"))
 
 
 def _records(symbols: int) -> Iterator[dict[str, Any]]:
@@ -130,7 +130,8 @@ def _pipe(end: IO[bytes] | None) -> IO[bytes]:
     return end
 
 
-def _megabytes(pid: int, name: str) -> float:
+def megabytes(pid: int, name: str) -> float:
+    """Read a size of a living process, for instance ``VmRSS``."""
     status = Path(f"/proc/{pid}/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(f"{name}:")) / 1024
 

@@ -2,7 +2,6 @@
 
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -12,6 +11,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
+
+from tests.chaos.memory import megabytes
 
 _TEND_SECONDS = 0.25
 _START_SECONDS = 15  # so long a daemon may take to look for leases
@@ -33,8 +34,7 @@ class Task:
         folder.mkdir()
         self._folder = folder
         self._started = time.monotonic()
-        self.log = folder / "log"
-        with self.log.open("wb") as log:
+        with (folder / "log").open("wb") as log:
             self._daemon = subprocess.Popen(
                 [sys.executable, "-m", "tickertape", "consume"],
                 stdin=subprocess.DEVNULL,
@@ -129,11 +129,6 @@ class Service:
         with self._changing:
             return [task for task in self._started if task.exit_code is None and task not in self._leaving]
 
-    @property
-    def all_tasks(self) -> list[Task]:
-        """Those that ever were."""
-        return list(self._started)
-
     def working_tasks(self) -> list[Task]:
         """Those that process shards."""
         return [task for task in self.tasks if task.shard_processes() and task.beats()]
@@ -164,7 +159,11 @@ class Service:
 
     def most_memory(self) -> float:
         """Resident megabytes of the largest process of a shard."""
-        return max((_resident(pid) for task in self.tasks for pid in task.shard_processes()), default=0)
+        found = [0.0]
+        for pid in (pid for task in self.tasks for pid in task.shard_processes()):
+            with suppress(OSError, StopIteration):  # it has ended just now
+                found.append(megabytes(pid, "VmRSS"))
+        return max(found)
 
     def _tend(self) -> None:
         while not self._stop.is_set():
@@ -172,10 +171,3 @@ class Service:
                 for _ in range(self.desired - len(self.tasks)):
                     self._started.append(Task(self._folder / f"task-{len(self._started)}", self._environment))
             time.sleep(_TEND_SECONDS)
-
-
-def _resident(pid: int) -> float:
-    with suppress(OSError):
-        found = re.search(r"VmRSS:\s*(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-        return int(found[1]) / 1000 if found else 0
-    return 0  # it has ended just now

@@ -48,7 +48,7 @@ class World:
 
     """
 
-    def __init__(self, folder: Path, *, seed: int, records_per_second: float = 40, tasks: int = 2) -> None:
+    def __init__(self, folder: Path, *, seed: int, records_per_second: float = 25, tasks: int = 2) -> None:
         self._folder = folder
         self._seed = seed
         self._pace = records_per_second
@@ -68,6 +68,7 @@ class World:
                 FaultyProxy(self.pipeline.url, kinesis=kinesis.url, seed=self._seed, environment=mark)
             )
             self.pipeline.endpoint = self.proxy.url
+            self.pipeline.create_leases()
             environment = self.pipeline.environment() | CONSUMER
             self.service = self._open.enter_context(Service(self._folder, environment, self._tasks))
             self._open.callback(self._kill_producers)

@@ -4,6 +4,8 @@ import base64
 import gzip
 import io
 import json
+import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -362,6 +364,48 @@ def test_a_pending_alert_is_sent_and_a_sent_one_is_not(config: ShardConfig, stor
 
     assert stores.new_messages() == [first]
     assert {alert["status"] for alert in stores.alerts().values()} == {"sent"}
+
+
+def _claim_for_another(config: ShardConfig, alert: dict[str, Any], claimed_at: float) -> None:
+    boto3.resource("dynamodb").Table(config.alerts_table).put_item(
+        Item={
+            "symbol": alert["symbol"],
+            "alert_id": alert["alert_id"],
+            "status": "pending",
+            "claimed_by": "another",
+            "claimed_at": int(claimed_at * 1000),
+        }
+    )
+
+
+def test_what_another_is_publishing_is_left_to_it(config: ShardConfig, stores: Stores) -> None:
+    """Two processes at the same alerts, as when a lease was lost unnoticed: the second one waits, and sends nothing."""
+    run(config, batch(ticks(60)))
+    first = stores.new_messages()[0]
+    _claim_for_another(config, first, time.time())
+    table = boto3.resource("dynamodb").Table(config.alerts_table)
+    key = {"symbol": first["symbol"], "alert_id": first["alert_id"]}
+    done = threading.Timer(1, lambda: table.put_item(Item={**key, "status": "sent"}))
+    done.start()
+    started = time.monotonic()
+    run(config, batch(ticks(60)))
+    done.join()
+
+    assert time.monotonic() > started + 0.9
+    assert stores.new_messages() == []
+
+
+def test_the_claim_of_the_dead_expires(config: ShardConfig, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process claimed and did not publish, its successor publishes, once, when the claim is old."""
+    run(config, batch(ticks(60)))
+    first = stores.new_messages()[0]
+    monkeypatch.setattr("consumer.sinks.alerts._CLAIM_MS", 1000)
+    _claim_for_another(config, first, time.time())
+    started = time.monotonic()
+    run(config, batch(ticks(60)))
+
+    assert time.monotonic() > started + 0.9
+    assert stores.new_messages() == [first]
 
 
 def test_a_message_carries_what_a_receiver_needs(config: ShardConfig, stores: Stores) -> None:

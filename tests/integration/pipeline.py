@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import boto3
 
+from infra.local.leases import create_leases
 from tests.integration.aggregation import aggregate
 from tests.integration.processes import marked
 from tests.oracle import Record, Row, payload_of
@@ -200,6 +201,10 @@ class Pipeline:
             for shard, last in self._last_positions().items()
             if shard not in ended and not (shard in leases and leases[shard].covers(last))
         ]
+
+    def create_leases(self) -> None:
+        """Save the first consumer its random wait on an empty lease table."""
+        create_leases(self.kinesis, self._dynamodb, stream_name=self.stream, application_name=APPLICATION)
 
     def ended(self) -> set[str]:
         """Ids of closed shards that are processed to their end; once their children go on, their leases are removed."""
