@@ -17,7 +17,6 @@ import boto3
 import httpx
 import pytest
 
-from infra.local.leases import create_leases
 from tests.integration.pipeline import APPLICATION, Pipeline
 
 USER = "somebody"
@@ -77,7 +76,7 @@ def test_all_is_well(stack: Pipeline) -> None:
 def test_tables_of_the_kcl_are_tried_once_they_are_there(stack: Pipeline) -> None:
     """The lease table that was made by a start is tried as the KCL uses it; and no table has a row more than before."""
     dynamodb = _client(stack, "dynamodb")
-    create_leases(stack.kinesis, dynamodb, stream_name=stack.stream, application_name=APPLICATION)
+    stack.create_leases()
     run = check(stack.environment())
     assert run.returncode == 0, run.stdout
     assert {"Scan", "GetItem", "UpdateItem", "DeleteItem"} <= {*actions(run.stdout, "ok")}
