@@ -83,9 +83,9 @@ def stores(settings: ConsumerSettings) -> list[Need]:
 def kcl(settings: ConsumerSettings) -> list[Need]:
     """What the KCL keeps: its tables come into being at the first start."""
     name = settings.application_name
-    keys = {"": "leaseKey", "-WorkerMetricStats": "wid", "-CoordinatorState": "key"}
     return [
-        *(_lease_table(name + suffix, key) for suffix, key in keys.items()),
+        _lease_table(name, "leaseKey"),
+        _lease_table(f"{name}-CoordinatorState", "key"),
         Need(f"metrics of {name}", {"PutMetricData": _untried("takes a metric: without it the KCL only warns")}),
     ]
 
