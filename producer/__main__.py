@@ -10,9 +10,8 @@ from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
-from tenacity import stop_when_event_set
 
-from common.aws import UnfinishedError, client, explain, persist
+from common.aws import UnfinishedError, client, explain, has_not_answered_at_start, persist
 from common.errors import UserError, run_command
 from common.settings import read_settings
 from common.telemetry import configure_logging
@@ -20,6 +19,8 @@ from common.tick import Tick
 from producer.clock import Clock
 from producer.feeds.replay import replay
 from producer.feeds.simulated import simulated
+from producer.feeds.yahoo import yahoo
+from producer.feeds.yahoo_live import yahoo_live
 from producer.publisher import Publisher
 from producer.settings import ProducerSettings
 
@@ -43,7 +44,14 @@ def _produce(arguments: list[str]) -> None:
     stop = threading.Event()
     feed = _open_feed(settings, Clock(stop))
     kinesis: KinesisClient = client("kinesis")
-    publisher = Publisher(kinesis, settings.stream_name, stop)
+    publisher = Publisher(
+        kinesis,
+        settings.stream_name,
+        stop,
+        linger_seconds=settings.publish_linger_milliseconds / 1000,
+        aggregate=settings.aggregate,
+        live=settings.feed.startswith("yahoo"),
+    )
 
     def work() -> None:
         _await_stream(kinesis, settings.stream_name, stop)
@@ -67,6 +75,21 @@ def _open_feed(settings: ProducerSettings, clock: Clock) -> Iterator[Tick]:
             speed=settings.replay_speed,
             clock=clock,
         )
+    if settings.feed == "yahoo":
+        return yahoo(
+            settings.symbols,
+            interval_seconds=settings.feed_interval_seconds,
+            closed_interval_seconds=settings.market_closed_interval_seconds,
+            clock=clock,
+        )
+    if settings.feed == "yahoo-live":
+        return yahoo_live(
+            settings.symbols,
+            silence_seconds=settings.stream_silence_seconds,
+            interval_seconds=settings.feed_interval_seconds,
+            closed_interval_seconds=settings.market_closed_interval_seconds,
+            clock=clock,
+        )
     return simulated(
         settings.symbols,
         interval_seconds=settings.feed_interval_seconds,
@@ -82,7 +105,11 @@ def _await_stream(kinesis: "KinesisClient", name: str, stop: threading.Event) ->
             raise UnfinishedError
 
     try:
-        persist(describe, about=f"stream {name} (STREAM_NAME)", stop=stop_when_event_set(stop))
+        persist(
+            describe,
+            about=f"stream {name} (STREAM_NAME)",
+            stop=lambda state: stop.is_set() or has_not_answered_at_start(state),
+        )
     except UnfinishedError:
         raise UserError(f"stopped while the stream {name} was still being created") from None
     except (ClientError, BotoCoreError) as error:

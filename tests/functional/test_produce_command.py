@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from moto.server import ThreadedMotoServer
 
 from producer.settings import ProducerSettings
 from tests.functional.kinesis_stub import KinesisStub, RefusedError
+from tests.templates import SERVICES, Template
 
 ROOT = Path(__file__).parents[2]
 BARS = """Date,Close,Volume,Symbol
@@ -145,7 +147,48 @@ def test_a_replay_ends_by_itself_with_a_summary(environment: dict[str, str], mot
         },
         {"symbol": "PEP", "timestamp": "2016-01-04T00:00:00.000000Z", "price": 20, "volume": 100, "source": "replay"},
     ]
-    assert [event["event"] for event in events(run.stderr)] == ["producer_started", "producer_stopped"]
+    assert [event["event"] for event in events(run.stderr)] == ["producer_started", "published", "producer_stopped"]
+
+
+def test_the_report_is_a_log_line_and_cloudwatch_metrics(
+    environment: dict[str, str], stub: KinesisStub, tmp_path: Path
+) -> None:
+    """The publisher's report has its figures as fields, and the embedded metric format's description of them."""
+    path = tmp_path / "bars.csv"
+    path.write_text(BARS)
+    run = produce(environment, "--feed", "replay", "--replay-file", path, "--replay-speed", "max")
+    (report,) = [event for event in events(run.stderr) if event["event"] == "published"]
+
+    assert stub.count == report["published"] == 3
+    assert [report[name] for name in ("retried", "throttled", "dropped", "waiting")] == [0, 0, 0, 0]
+    assert report["feed_lag_seconds"] > 300_000_000  # since 2016
+    assert (report["level"], report["StreamName"]) == ("INFO", "stock-market-stream")
+    (directive,) = report["_aws"]["CloudWatchMetrics"]
+    assert abs(report["_aws"]["Timestamp"] / 1000 - time.time()) < 60
+    assert (directive["Namespace"], directive["Dimensions"]) == ("Tickertape", [["StreamName"]])
+    assert {metric["Name"]: metric["Unit"] for metric in directive["Metrics"]} == {
+        "published": "Count",
+        "retried": "Count",
+        "throttled": "Count",
+        "dropped": "Count",
+        "waiting": "Count",
+        "feed_lag_seconds": "Seconds",
+    }
+    (dashboard,) = Template(SERVICES, {"Image": "tickertape:1"}).of_type("CloudWatch::Dashboard").values()
+    shown = set(re.findall(r'\["Tickertape", "(\w+)", "StreamName"', dashboard["DashboardBody"]))
+    assert shown
+    assert shown <= {metric["Name"] for metric in directive["Metrics"]}
+
+
+def test_aggregated_ticks_arrive(environment: dict[str, str], stub: KinesisStub, tmp_path: Path) -> None:
+    """With AGGREGATE=true a symbol's bars share a record, and all are there in order."""
+    path = tmp_path / "bars.csv"
+    path.write_text("Date,Close\n" + "".join(f"2016-01-04 10:{minute:02},{minute + 1}\n" for minute in range(60)))
+    environment |= {"AGGREGATE": "true", "FEED": "replay", "REPLAY_FILE": str(path), "REPLAY_SPEED": "max"}
+    run = produce(environment, "--symbol", "KO", "--publish-linger-milliseconds", "1000")
+    assert json.loads(run.stdout)["published"] == 60
+    assert [tick["price"] for tick in stub.accepted["KO"]] == list(range(1, 61))
+    assert [records for records, _ in stub.requests] == [1]
 
 
 def test_a_missing_stream_is_one_line(environment: dict[str, str], moto: str) -> None:
@@ -270,8 +313,10 @@ def test_refused_publishing_ends_the_command_at_once(environment: dict[str, str]
     )
 
 
-def test_a_stream_in_the_making_is_waited_for(environment: dict[str, str], stub: KinesisStub, tmp_path: Path) -> None:
-    """A stream that cannot be reached or used yet is waited for instead of complained about."""
+def test_a_stream_that_cannot_be_reached_yet_is_waited_for(
+    environment: dict[str, str], stub: KinesisStub, tmp_path: Path
+) -> None:
+    """A stream that cannot be reached at first is waited for, for a while, instead of complained about."""
     path = tmp_path / "bars.csv"
     path.write_text(BARS)
     stub.refusals["DescribeStreamSummary"] = RefusedError(500, "InternalFailure")
@@ -281,6 +326,27 @@ def test_a_stream_in_the_making_is_waited_for(environment: dict[str, str], stub:
     stdout, _ = process.communicate(timeout=40)
     assert process.returncode == 0
     assert json.loads(stdout)["published"] == 3
+
+
+def test_a_stream_in_the_making_is_waited_for_patiently(environment: dict[str, str], stub: KinesisStub) -> None:
+    """The patience with an AWS that does not answer is not for one that does: a stream takes the time it takes."""
+    script = "import sys; from common import aws; from producer.__main__ import main; "
+    script += "aws._START_SECONDS = 0; sys.exit(main([]))"
+    stub.status = "CREATING"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env=environment,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(lambda: "aws_retry" in (process.stderr.readline() if process.stderr else ""))
+    stub.status = "ACTIVE"
+    wait_for(lambda: "producer_started" in (process.stderr.readline() if process.stderr else ""))
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=40)
+    assert process.returncode == 0
 
 
 def test_the_console_command_runs_it(environment: dict[str, str]) -> None:
