@@ -199,13 +199,13 @@ class Bill:
         return dollars
 
     def _tick_writes(self) -> float:
-        units = fmean(math.ceil(item_bytes(row) / WRITE_UNIT_BYTES) for row in self._quotes.rows)
         if self._deployment.provisioned_tables:
-            return HOURS * self._deployment.ticks * units / PROVISIONED_USE * PROVISIONED_WRITE_HOUR
-        return self._ticks * units * WRITE_UNIT
+            units = self._deployment.ticks * self._quotes.write_units / PROVISIONED_USE
+            return HOURS * units * PROVISIONED_WRITE_HOUR
+        return self._ticks * self._quotes.write_units * WRITE_UNIT
 
     def _tick_storage(self) -> float:
-        size = fmean(map(item_bytes, self._quotes.rows)) + ITEM_OVERHEAD_BYTES
+        size = self._quotes.row_bytes + ITEM_OVERHEAD_BYTES
         kept = self._deployment.ticks * self._deployment.retention_days * 24 * 3600
         return kept * size / GB * (TABLE_GB + POINT_IN_TIME_GB)
 
@@ -259,6 +259,8 @@ class Quotes(NamedTuple):
     rows: list[Row]
     alerts: float
     """Alerts that are sent, a tick."""
+    row_bytes: float
+    write_units: float
 
 
 @cache
@@ -268,15 +270,17 @@ def process(interval_seconds: float, cooldown_seconds: float) -> Quotes:
     detector, writer = Detector(rules), RowWriter("shardId-000000000000", rules, 30)
     path, clock = ROOT / "tests" / "data" / "inda_1min.csv", Clock(threading.Event())
     state, sent = detector.new_state(), 0
-    quotes = Quotes([], [], 0)
+    payloads, rows = [], []
     for number, tick in enumerate(replay(path, symbol="INDA", only=(), speed=math.inf, clock=clock)):
         arrived_ms = 1_800_000_000_000 + round(number * interval_seconds * 1000)
         tick.timestamp = timestamp_of(arrived_ms)
         detection = detector.detect(state, tick)
         sent += sum(not alert.suppressed for alert in detection.alerts)
-        quotes.payloads.append(encode(tick))
-        quotes.rows.append(writer.accepted(tick, detection, Record(b"", "INDA", str(10**55 + number), 0, arrived_ms)))
-    return quotes._replace(alerts=sent / len(quotes.rows))
+        payloads.append(encode(tick))
+        rows.append(writer.accepted(tick, detection, Record(b"", "INDA", str(10**55 + number), 0, arrived_ms)))
+    sizes = list(map(item_bytes, rows))
+    units = fmean(math.ceil(size / WRITE_UNIT_BYTES) for size in sizes)
+    return Quotes(payloads, rows, sent / len(rows), fmean(sizes), units)
 
 
 _COLUMNS = RowWriter("", Rules(), 1).columns
@@ -361,8 +365,10 @@ def main() -> None:
     print(costs(), changes(), sep="\n\n", end="\n\n")
     for deployment in DEPLOYMENTS:
         quotes = process(deployment.interval_seconds, deployment.alert_cooldown_seconds)
-        payload, row = fmean(map(len, quotes.payloads)), fmean(map(item_bytes, quotes.rows))
-        print(f"{deployment.name}: payload {payload:.0f} bytes, row {row:.0f}, alerts {quotes.alerts:.1%} of the ticks")
+        print(
+            f"{deployment.name}: payload {fmean(map(len, quotes.payloads)):.0f} bytes, row {quotes.row_bytes:.0f}, "
+            f"alerts {quotes.alerts:.1%} of the ticks"
+        )
 
 
 if __name__ == "__main__":

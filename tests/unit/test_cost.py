@@ -78,7 +78,8 @@ def test_tasks_are_as_many_as_scaling_wants() -> None:
 def test_the_failover_time_is_the_consumers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Renewals of leases are reckoned from the time that the consumer gives the KCL."""
     monkeypatch.setenv("AWS_REGION", "us-east-1")
-    settings = ConsumerSettings(archive_bucket="archive", alert_topic_arn="arn:aws:sns:us-east-1:1:alerts")
+    required = {"archive_bucket": "archive", "alert_topic_arn": "arn:aws:sns:us-east-1:1:alerts"}
+    settings = ConsumerSettings.model_validate(required)
     expected = kcl_properties(settings, {})["failoverTimeMillis"]
     assert DEPLOYMENTS[0].kcl_failover_milliseconds == int(expected)
 
