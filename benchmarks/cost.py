@@ -314,6 +314,13 @@ def archived_bytes(quotes: Quotes, ticks: int) -> float:
     return (len(lines.finish()) + len(rows.finish())) / lines.count
 
 
+def _aggregate(deployment: Deployment) -> Deployment:
+    """Fewer shards take it; each is then a larger share of a task's work."""
+    aggregated = replace(deployment, aggregated=True, linger_milliseconds=1000)
+    is_large = Bill(deployment).shards > 4
+    return aggregated.with_stores(ShardCount=4).with_services(ShardsPerTask=1) if is_large else aggregated
+
+
 CHANGES: dict[str, Callable[[Deployment], Deployment]] = {
     "`ARCH=ARM64`": lambda d: d.with_services(CpuArchitecture="ARM64"),
     "`ConsumerCapacity=FARGATE_SPOT`": lambda d: d.with_services(ConsumerCapacity="FARGATE_SPOT"),
@@ -321,9 +328,7 @@ CHANGES: dict[str, Callable[[Deployment], Deployment]] = {
     "`ShardCount`: one less": lambda d: d.with_stores(ShardCount=Bill(d).shards - 1),
     "`StreamMode=ON_DEMAND`": lambda d: d.with_stores(StreamMode="ON_DEMAND"),
     "`RetrievalMode=FANOUT`": lambda d: d.with_stores(RetrievalMode="FANOUT"),
-    "`AGGREGATE=true`, `PUBLISH_LINGER_MILLISECONDS=1000`, at most 4 shards": lambda d: replace(
-        d.with_stores(ShardCount=min(4, Bill(d).shards)), aggregated=True, linger_milliseconds=1000
-    ),
+    "`AGGREGATE=true`, `PUBLISH_LINGER_MILLISECONDS=1000`, 4 instead of 16 shards": _aggregate,
     "`BillingMode: PROVISIONED` of `TicksTable`, autoscaled": lambda d: replace(d, provisioned_tables=True),
     "`RETENTION_DAYS=7`": lambda d: replace(d, retention_days=7),
     "`ARCHIVE_SECONDS=300`": lambda d: replace(d, archive_seconds=300),

@@ -1,7 +1,9 @@
 """What the documents say about money is what `benchmarks.cost` reckons, and it reckons with what is deployed."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from hashlib import md5
 
 import pytest
@@ -15,8 +17,12 @@ from tests.templates import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENT = (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
-SHARD_RECORDS = 1000
-"""What a shard takes a second."""
+ALL = [
+    *DEPLOYMENTS,
+    *(replace(change(d), name=f"{d.name} {name}") for name, change in CHANGES.items() for d in DEPLOYMENTS),
+]
+SHARD_RECORDS, SHARD_TICKS = 1000, 5000
+"""What a shard takes a second; ticks, when they are aggregated."""
 
 
 def test_the_readme_has_the_bills() -> None:
@@ -40,7 +46,7 @@ def test_the_document_says_how_the_largest_is_deployed() -> None:
     assert f'SERVICES="{written(deployment.services)}"' in DOCUMENT
 
 
-@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: deployment.name)
+@pytest.mark.parametrize("deployment", ALL, ids=lambda deployment: deployment.name)
 def test_the_shards_are_enough(deployment: Deployment) -> None:
     """Kinesis spreads symbols by their hash, and the busiest shard takes all that comes to it."""
     shards = Bill(deployment).shards
@@ -48,7 +54,19 @@ def test_the_shards_are_enough(deployment: Deployment) -> None:
         int(md5(f"SYM{n}".encode(), usedforsecurity=False).hexdigest(), 16) * shards >> 128
         for n in range(deployment.symbols)
     )
-    assert max(symbols.values()) / deployment.interval_seconds <= SHARD_RECORDS
+    share = max(symbols.values()) / deployment.symbols
+    assert share * deployment.records <= SHARD_RECORDS
+    assert share * deployment.ticks <= SHARD_TICKS
+
+
+@pytest.mark.parametrize("deployment", ALL, ids=lambda deployment: deployment.name)
+def test_the_tasks_are_enough(deployment: Deployment) -> None:
+    """Consumers have half of their time left, on cores as slow as the one that was measured for the README."""
+    measured = re.search(r"^whole path +[0-9,]+ +([0-9,]+) ", README, flags=re.MULTILINE)
+    assert measured is not None
+    units, _, _ = str(deployment.services.get("ConsumerSize", "256-512")).partition("-")
+    cores = Bill(deployment).tasks["Consumer"] * int(units) / 1024
+    assert deployment.ticks / cores <= int(measured[1].replace(",", "")) / 2
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
