@@ -165,6 +165,11 @@ class Template:
         return found
 
 
+def listed(value: str | list[str]) -> list[str]:
+    """Give a policy's actions or resources, which may be one or several."""
+    return [value] if isinstance(value, str) else value
+
+
 @cache
 def _read(path: Path) -> dict[str, Any]:
     template: dict[str, Any] = cfn_yaml.load(str(path))

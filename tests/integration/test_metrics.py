@@ -5,8 +5,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import boto3
-
 from tests.integration.pipeline import APPLICATION, Pipeline, Put
 from tests.templates import SERVICES, STACK, Template
 
@@ -47,9 +45,7 @@ def test_the_kcl_publishes_what_the_services_look_at(tmp_path: Path) -> None:
         pipeline.put([Put("KO", b'{"symbol": "KO", "price": 43.58}')])
         default = {"KCL_METRICS_LEVEL": "SUMMARY"}  # the consumer's own
         pipeline.start_consumer(default | settings | {"KCL_METRICS_BUFFER_TIME_MILLIS": "1000"})
-        cloudwatch = boto3.Session("embedded", "embedded", region_name="us-east-1").client(
-            "cloudwatch", endpoint_url=pipeline.url
-        )
+        cloudwatch = pipeline.client("cloudwatch")
         deadline = time.monotonic() + _TIMEOUT_SECONDS
         while (missing := wanted - published(cloudwatch)) and time.monotonic() < deadline:
             time.sleep(1)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.templates import ROOT, SERVICES, STACK, RefusedError, Template
+from tests.templates import ROOT, SERVICES, STACK, RefusedError, Template, listed
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # about setuptools, which parliament still uses
@@ -45,11 +45,6 @@ def statements(role: str, **parameters: str | int) -> list[dict[str, Any]]:
     """What a role of the stack may do."""
     policies = Template(STACK, parameters, deployed=DEPLOYED).of_type("IAM::Role")[role]["Policies"]
     return [statement for policy in policies for statement in policy["PolicyDocument"]["Statement"]]
-
-
-def listed(value: str | list[str]) -> list[str]:
-    """Actions and resources may be one or several."""
-    return [value] if isinstance(value, str) else value
 
 
 def container(task: str) -> dict[str, Any]:
