@@ -3,9 +3,12 @@
 import asyncio
 import re
 import sys
+from functools import lru_cache
 
 _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)", re.IGNORECASE)
 _EMPTY = b'{"Items":[]}'
+_TARGET = re.compile(rb"\r\nx-amz-target: \w+\.(\w+)", re.IGNORECASE)
+_TAKEN = b'{"SequenceNumber":"4964%052d","ShardId":"shardId-%012d"}' % (1, 0)
 _ENTRY = re.compile(rb"\.Id=(\d+)")
 
 
@@ -30,8 +33,26 @@ class Yes(asyncio.Protocol):
                     self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 return
             request, self._received = self._received[end:size], self._received[size:]
-            body = _EMPTY if b"x-amz-target" in head.lower() else _published(request)
+            body = _answer(head, request)
             self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+
+def _answer(head: bytes, request: bytes) -> bytes:
+    target = _TARGET.search(head)
+    match target and target[1]:
+        case None:
+            return _published(request)
+        case b"PutRecords":
+            return _taken(request.count(b'"PartitionKey"'))
+        case b"PutRecord":
+            return _TAKEN
+    return _EMPTY
+
+
+@lru_cache(maxsize=1000)
+def _taken(records: int) -> bytes:
+    """Say that the stream took this many records."""
+    return b'{"FailedRecordCount":0,"Records":[%s]}' % b",".join([_TAKEN] * records)
 
 
 def _published(request: bytes) -> bytes:

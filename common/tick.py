@@ -155,22 +155,20 @@ class TickDecoder:
 
 def encode(tick: Tick) -> bytes:
     """Write ``tick`` as the wire's JSON; absent fields are left out, derived ones are the consumer's to compute."""
-    fields = [
-        f'"{name}":{decimal_text(value)}'
-        for name, value in (
-            ("price", tick.price),
-            ("open", tick.open),
-            ("high", tick.high),
-            ("low", tick.low),
-            ("previous_close", tick.previous_close),
-        )
-        if value is not None
-    ]
+    text = f'{{"symbol":"{tick.symbol}","timestamp":"{tick.timestamp}","price":{_price_text(tick.price)}'
+    if tick.open is not None:
+        text += f',"open":{_price_text(tick.open)}'
+    if tick.high is not None:
+        text += f',"high":{_price_text(tick.high)}'
+    if tick.low is not None:
+        text += f',"low":{_price_text(tick.low)}'
+    if tick.previous_close is not None:
+        text += f',"previous_close":{_price_text(tick.previous_close)}'
     if tick.volume is not None:
-        fields.append(f'"volume":{tick.volume}')
+        text += f',"volume":{tick.volume}'
     if tick.source is not None:
-        fields.append(f'"source":{msgspec.json.encode(tick.source).decode()}')
-    return f'{{"symbol":"{tick.symbol}","timestamp":"{tick.timestamp}",{",".join(fields)}}}'.encode()
+        text += f',"source":{msgspec.json.encode(tick.source).decode()}'
+    return f"{text}}}".encode()
 
 
 def normalise_symbol(sent: str) -> str:
@@ -252,6 +250,9 @@ def decimal_text(units: int, places: int = 9) -> str:
         digits = str(abs(units)).zfill(places + 1)
     text = f"{digits[:-places]}.{digits[-places:]}".rstrip("0").rstrip(".")
     return f"-{text}" if units < 0 else text
+
+
+_price_text = lru_cache(maxsize=4096)(decimal_text)  # most prices of a session are those of the tick before
 
 
 _Numbers = tuple[int, int | None, int | None, int | None, int | None, int | None]

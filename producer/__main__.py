@@ -20,6 +20,8 @@ from common.tick import Tick
 from producer.clock import Clock
 from producer.feeds.replay import replay
 from producer.feeds.simulated import simulated
+from producer.feeds.yahoo import yahoo
+from producer.feeds.yahoo_live import yahoo_live
 from producer.publisher import Publisher
 from producer.settings import ProducerSettings
 
@@ -43,7 +45,14 @@ def _produce(arguments: list[str]) -> None:
     stop = threading.Event()
     feed = _open_feed(settings, Clock(stop))
     kinesis: KinesisClient = client("kinesis")
-    publisher = Publisher(kinesis, settings.stream_name, stop)
+    publisher = Publisher(
+        kinesis,
+        settings.stream_name,
+        stop,
+        linger_seconds=settings.publish_linger_milliseconds / 1000,
+        aggregate=settings.aggregate,
+        live=settings.feed.startswith("yahoo"),
+    )
 
     def work() -> None:
         _await_stream(kinesis, settings.stream_name, stop)
@@ -65,6 +74,21 @@ def _open_feed(settings: ProducerSettings, clock: Clock) -> Iterator[Tick]:
             symbol=settings.symbol,
             only=settings.symbols,
             speed=settings.replay_speed,
+            clock=clock,
+        )
+    if settings.feed == "yahoo":
+        return yahoo(
+            settings.symbols,
+            interval_seconds=settings.feed_interval_seconds,
+            closed_interval_seconds=settings.market_closed_interval_seconds,
+            clock=clock,
+        )
+    if settings.feed == "yahoo-live":
+        return yahoo_live(
+            settings.symbols,
+            silence_seconds=settings.stream_silence_seconds,
+            interval_seconds=settings.feed_interval_seconds,
+            closed_interval_seconds=settings.market_closed_interval_seconds,
             clock=clock,
         )
     return simulated(

@@ -1,69 +1,57 @@
 """Ticks into the stream: in batches, each symbol's in order, none lost."""
 
-import heapq
 import logging
-import random
 import threading
-import time
-from collections import deque
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
-from common.aws import build_body_with, persist
+from common.aws import build_body_with, is_retryable, persist, read_body_with
 from common.errors import UserError
+from common.telemetry import metrics
 from common.tick import Tick, encode
+from producer.aggregation import aggregate
+from producer.lanes import Lane, Lanes
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient  # a development dependency: types only
 
 log = logging.getLogger(__name__)
 
-_to_json = msgspec.json.Encoder().encode
-
-REQUEST_RECORDS = 500
-"""The most records in a PutRecords request."""
-
-REQUEST_BYTES = 10 * 1024 * 1024
-"""The most bytes in a PutRecords request, partition keys included."""
-
 RECORD_BYTES = 1024 * 1024
 """The most bytes in a record, its partition key included."""
 
-LINGER_SECONDS = 0.05
-"""How long a tick may wait for others to share its request."""
+SENDERS = 4
+"""Requests under way at a time."""
 
-QUEUE_TICKS = 10_000
-"""The most ticks that wait to be published; then the feed waits."""
-
-LANE_TICKS = 200
-"""The most ticks of one symbol that wait: they go out one a request, and a stop should not take long."""
-
-_PROGRESS_SECONDS = 10
-_STOP_CHECK_SECONDS = 0.2
-_FIRST_REST_SECONDS, _LONGEST_REST_SECONDS = 0.05, 5.0
+_REPORT_SECONDS = 10
+_THROTTLED = {"KMSThrottlingException", "LimitExceededException", "ProvisionedThroughputExceededException"}
 
 
-class _Lane:
-    """One symbol's waiting ticks, oldest first; at most its first one is in a request."""
+class _Result(msgspec.Struct, rename="pascal", gc=False):
+    """What has become of a record: the stream took it, or refused it."""
 
-    __slots__ = ("failures", "payloads", "symbol")
+    shard_id: str = ""
+    sequence_number: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
 
-    def __init__(self, symbol: str) -> None:
-        self.symbol = symbol
-        self.payloads: deque[bytes] = deque()
-        self.failures = 0  # of the first payload, in a row
 
-    def first_size(self) -> int:
-        return len(self.symbol) + len(self.payloads[0])
+class _Answer(msgspec.Struct, rename="pascal"):
+    records: list[_Result]
+
+
+_decode_answer = msgspec.json.Decoder(_Answer).decode
 
 
 class Publisher:
-    """Publishes ticks in a thread of its own, until it is finished.
+    """Publishes ticks in threads of its own, until it is finished.
 
-    PutRecords may take some records of a request and refuse others. A symbol therefore has at most one record in a
-    request: whatever is refused, nothing overtakes it. Refused records are tried again, with jittered and growing
-    rests, for as long as it takes; meanwhile other symbols go on.
+    What the stream refuses is tried again, with jittered and growing rests, for as long as it takes; `Lanes` keeps
+    each symbol's order.
 
     Parameters
     ----------
@@ -71,42 +59,62 @@ class Publisher:
         A client that tries each call once, as `common.aws.client` makes it.
     stop
         Set by the publisher when publishing has failed for good; set by others to end a `put` that waits for room.
+    linger_seconds
+        How long a tick may wait for others to share its request.
+    aggregate
+        Whether a symbol's ticks share records, in the format of the Kinesis Producer Library.
+    live
+        Whether `put` drops a symbol's older ticks when there is no room, instead of waiting.
 
     """
 
-    def __init__(self, kinesis: "KinesisClient", stream_name: str, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        kinesis: "KinesisClient",
+        stream_name: str,
+        stop: threading.Event,
+        *,
+        linger_seconds: float = 0.05,
+        aggregate: bool = False,
+        live: bool = False,
+    ) -> None:
         self._kinesis = kinesis
-        build_body_with(kinesis, "PutRecords", "Records", _to_json)  # bytes become base64, as the protocol wants them
+        build_body_with(kinesis, "PutRecords", "Records", msgspec.json.encode)  # bytes become base64
+        read_body_with(kinesis, "PutRecords", _read_answer)
         self._stream_name = stream_name
         self._stop = stop
-        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+        self._lanes = Lanes(linger_seconds=linger_seconds, aggregate=aggregate, live=live, stop=stop)
+        self._senders = [threading.Thread(target=self._send, name=f"sender-{n}", daemon=True) for n in range(SENDERS)]
+        self._reporter = threading.Thread(target=self._report_regularly, name="reporter", daemon=True)
+        self._finished = threading.Event()
         self._failure: BaseException | None = None
-        self._retried = 0
+        self._newest = ""  # of the ticks' timestamps
+        self._reported: dict[str, int] = {}
+
+        self._counting = threading.Lock()  # guards all that follows
         self._last_sequence_numbers: dict[str, int] = {}
+        self._retried = self._throttled = 0
         self.published = 0
         """Ticks that the stream has taken."""
 
-        # What follows is shared by the threads; _changed guards it.
-        self._changed = threading.Condition()
-        self._lanes: dict[str, _Lane] = {}  # those with ticks; each is also ready, resting or in a request
-        self._ready: deque[_Lane] = deque()
-        self._resting: list[tuple[float, str, _Lane]] = []  # a heap: until when, which
-        self._leave_at = 0.0  # when what is ready goes out, full batch or not
-        self._closed = False
-        self.waiting = 0
+    @property
+    def waiting(self) -> int:
         """Ticks that were put and not published yet."""
+        return self._lanes.waiting
 
     @property
     def last_sequence_numbers(self) -> dict[str, str]:
         """The last sequence number of each shard that took a tick."""
-        return {shard: str(number) for shard, number in sorted(self._last_sequence_numbers.copy().items())}
+        with self._counting:
+            return {shard: str(number) for shard, number in sorted(self._last_sequence_numbers.items())}
 
     def start(self) -> None:
         """Begin to publish."""
-        self._thread.start()
+        for thread in (*self._senders, self._reporter):
+            thread.start()
 
     def put(self, tick: Tick) -> None:
-        """Queue a tick; wait while the queue is full.
+        """Queue a tick; without room for it, wait, or drop older ones of its symbol if the feed is live.
 
         Raises
         ------
@@ -115,20 +123,12 @@ class Publisher:
 
         """
         payload = encode(tick)
-        symbol = tick.symbol
-        if len(payload) + len(symbol) > RECORD_BYTES:
+        if len(payload) + len(tick.symbol) > RECORD_BYTES:
             raise UserError(
-                f"the tick of {symbol} at {tick.timestamp} has {len(payload)} bytes: more than Kinesis takes"
+                f"the tick of {tick.symbol} at {tick.timestamp} has {len(payload)} bytes: more than Kinesis takes"
             )
-        with self._changed:
-            while self._is_full_for(symbol) and not self._stop.is_set():
-                self._changed.wait(_STOP_CHECK_SECONDS)
-            lane = self._lanes.get(symbol)
-            if lane is None:
-                lane = self._lanes[symbol] = _Lane(symbol)
-                self._make_ready(lane)
-            lane.payloads.append(payload)
-            self.waiting += 1
+        self._newest = max(self._newest, tick.timestamp)
+        self._lanes.put(tick.symbol, payload)
 
     def finish(self) -> None:
         """Publish what is queued, and end.
@@ -139,116 +139,96 @@ class Publisher:
             AWS refused for a reason that waiting does not mend.
 
         """
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        self._thread.join()
+        self._lanes.close()
+        for sender in self._senders:
+            sender.join()
+        self._finished.set()
+        self._reporter.join()
         if self._failure is not None:
             raise self._failure
 
-    def _is_full_for(self, symbol: str) -> bool:
-        lane = self._lanes.get(symbol)
-        return self.waiting >= QUEUE_TICKS or (lane is not None and len(lane.payloads) >= LANE_TICKS)
-
-    def _make_ready(self, lane: _Lane) -> None:
-        self._ready.append(lane)
-        if len(self._ready) == 1:
-            self._leave_at = time.monotonic() + LINGER_SECONDS
-        if len(self._ready) in {1, REQUEST_RECORDS}:
-            self._changed.notify_all()
-
-    def _run(self) -> None:
-        report_at = time.monotonic() + _PROGRESS_SECONDS
+    def _send(self) -> None:
         try:
-            while batch := self._next_batch():
+            while batch := self._lanes.take_batch():
                 self._publish(batch)
-                if time.monotonic() >= report_at:
-                    self._report()
-                    report_at = time.monotonic() + _PROGRESS_SECONDS
         except BaseException as error:  # finish raises it, where somebody listens
-            self._failure = error
+            self._failure = self._failure or error
             self._stop.set()
+            self._lanes.abandon()
+
+    def _publish(self, batch: list[Lane]) -> None:
+        records = [{"Data": _data(lane), "PartitionKey": lane.symbol} for lane in batch]
+        results = persist(
+            lambda: self._put_records(records, batch),
+            about=f"stream {self._stream_name}",
+            stop=lambda _: self._failure is not None,
+        )
+        taken, refused = [], []
+        with self._counting:
+            for lane, result in zip(batch, results, strict=True):
+                if result.sequence_number is not None:
+                    taken.append(lane)
+                    self.published += lane.leaving
+                    self._remember(result.shard_id, int(result.sequence_number))
+                else:
+                    refused.append(lane)
+                    self._count_retry(lane.leaving, result.error_code)
+                    if lane.refusals == 4:  # fewer are everyday life
+                        log.warning(
+                            "record_refused",
+                            extra={"symbol": lane.symbol, "code": result.error_code, "error": result.error_message},
+                        )
+        self._lanes.settle(taken, refused)
+
+    def _put_records(self, records: Any, batch: list[Lane]) -> Any:  # noqa: ANN401  (our own types: botocore sees neither body)
+        try:
+            return self._kinesis.put_records(StreamName=self._stream_name, Records=records)["Records"]
+        except (ClientError, BotoCoreError) as error:
+            if is_retryable(error):
+                code = error.response["Error"]["Code"] if isinstance(error, ClientError) else None
+                with self._counting:
+                    self._count_retry(sum(lane.leaving for lane in batch), code)
+            raise
+
+    def _count_retry(self, ticks: int, code: str | None) -> None:
+        self._retried += ticks
+        if code in _THROTTLED:
+            self._throttled += ticks
+
+    def _remember(self, shard: str, sequence_number: int) -> None:
+        if sequence_number > self._last_sequence_numbers.get(shard, -1):
+            self._last_sequence_numbers[shard] = sequence_number
+
+    def _report_regularly(self) -> None:
+        while not self._finished.wait(_REPORT_SECONDS):
+            self._report()
+        self._report()
 
     def _report(self) -> None:
-        log.info(
-            "published",
-            extra={"published": self.published, "waiting": self.waiting, "retried": self._retried},
-        )
+        totals = {
+            "published": self.published,
+            "retried": self._retried,
+            "throttled": self._throttled,
+            "dropped": self._lanes.dropped,
+        }
+        since = {name: total - self._reported.get(name, 0) for name, total in totals.items()}
+        self._reported = totals
+        values: dict[str, tuple[float, str]] = {name: (count, "Count") for name, count in since.items()}
+        values["waiting"] = (self.waiting, "Count")
+        if self._newest:
+            lag = datetime.now(UTC) - datetime.fromisoformat(self._newest)
+            values["feed_lag_seconds"] = (lag.total_seconds(), "Seconds")
+        level = logging.WARNING if since["dropped"] else logging.INFO
+        log.log(level, "published", extra=metrics(values, StreamName=self._stream_name))
 
-    def _next_batch(self) -> list[_Lane]:
-        """Wait until a batch is full or has waited long enough; an empty one means that all is published."""
-        with self._changed:
-            while True:
-                now = time.monotonic()
-                self._wake_rested(now)
-                if self._ready and (len(self._ready) >= REQUEST_RECORDS or now >= self._leave_at or self._closed):
-                    return self._take_batch()
-                if self._closed and not self._lanes:
-                    return []
-                self._changed.wait(self._patience(now))
 
-    def _wake_rested(self, now: float) -> None:
-        while self._resting and self._resting[0][0] <= now:
-            self._ready.append(heapq.heappop(self._resting)[2])
-            self._leave_at = now
+def _data(lane: Lane) -> bytes:
+    leaving = lane.payloads[: lane.leaving]
+    return leaving[0] if len(leaving) == 1 else aggregate(lane.symbol, leaving)
 
-    def _patience(self, now: float) -> float | None:
-        moments = [self._leave_at] if self._ready else []
-        if self._resting:
-            moments.append(self._resting[0][0])
-        return min(moments) - now if moments else None
 
-    def _take_batch(self) -> list[_Lane]:
-        batch: list[_Lane] = []
-        size = 0
-        while self._ready and len(batch) < REQUEST_RECORDS:
-            size += self._ready[0].first_size()
-            if size > REQUEST_BYTES:
-                break
-            batch.append(self._ready.popleft())
-        return batch
-
-    def _publish(self, batch: list[_Lane]) -> None:
-        records = [{"Data": lane.payloads[0], "PartitionKey": lane.symbol} for lane in batch]
-        answer = persist(
-            lambda: self._kinesis.put_records(StreamName=self._stream_name, Records=records),  # type: ignore[arg-type]  # the stubs want a union of unions
-            about=f"stream {self._stream_name}",
-        )
-        now = time.monotonic()
-        with self._changed:
-            for lane, result in zip(batch, answer["Records"], strict=True):
-                if "SequenceNumber" in result:
-                    self._settle(lane, result)
-                else:
-                    self._rest(lane, now, result)
-            if self._ready:
-                self._leave_at = now  # these have waited for this request: long enough
-            self._changed.notify_all()  # there is room
-
-    def _settle(self, lane: _Lane, result: Any) -> None:  # noqa: ANN401  (a plain dict at run time; its stub is a TypedDict of strings)
-        shard, number = result["ShardId"], int(result["SequenceNumber"])
-        if number > self._last_sequence_numbers.get(shard, -1):
-            self._last_sequence_numbers[shard] = number
-        self.published += 1
-        self.waiting -= 1
-        lane.payloads.popleft()
-        lane.failures = 0
-        if lane.payloads:
-            self._ready.append(lane)
-        else:
-            del self._lanes[lane.symbol]
-
-    def _rest(self, lane: _Lane, now: float, result: Any) -> None:  # noqa: ANN401  (as above)
-        self._retried += 1
-        lane.failures += 1
-        longest = min(_LONGEST_REST_SECONDS, _FIRST_REST_SECONDS * 2.0**lane.failures)
-        heapq.heappush(self._resting, (now + random.uniform(0, longest), lane.symbol, lane))  # noqa: S311  (jitter)
-        if lane.failures == 5:  # fewer are everyday life
-            log.warning(
-                "record_refused",
-                extra={
-                    "symbol": lane.symbol,
-                    "code": result.get("ErrorCode"),
-                    "error": result.get("ErrorMessage"),
-                },
-            )
+def _read_answer(body: bytes) -> dict[str, Any]:
+    try:
+        return {"Records": _decode_answer(body).records}
+    except msgspec.DecodeError as error:
+        raise ResponseParserError(str(error)) from None  # which is worth another try

@@ -37,9 +37,10 @@ _PRODUCER_STOP_SECONDS = 20
 _CONSUMER_STOP_SECONDS = 20
 _AWS_STOP_SECONDS = 3
 
+_SIMULATED_INTERVAL_SECONDS = "0.5"
+
 # Slow and thrifty defaults suit a service that runs for months; here somebody is waiting.
 _QUICKLY = {
-    "FEED_INTERVAL_SECONDS": "0.5",
     "ARCHIVE_SECONDS": "10",
     "KCL_SHARD_SYNC_INTERVAL_MILLIS": "1000",
     "KCL_METRICS_LEVEL": "NONE",
@@ -142,6 +143,8 @@ def _run(settings: LocalSettings, export: Export | None, processes: Processes, s
         os.environ.update(stack.environment(), APPLICATION_NAME=_APPLICATION)
         for name, value in _QUICKLY.items():
             os.environ.setdefault(name, value)
+        if settings.feed == "simulated":  # Yahoo would mind
+            os.environ.setdefault("FEED_INTERVAL_SECONDS", _SIMULATED_INTERVAL_SECONDS)
         command = [sys.executable, "-m", "tickertape"]
         consumers = [
             processes.start(f"consumer {number}", [*command, "consume"]) for number in range(1, settings.workers + 1)

@@ -13,14 +13,16 @@ class LocalSettings(CommandSettings):
     """Run the whole pipeline on this machine, on an embedded AWS, and show what it does.
 
     The producer's and the consumer's other settings are taken from the environment, for instance
-    FEED_INTERVAL_SECONDS=0.1 (0.5 here without it), ARCHIVE_SECONDS=60 (10 here without it), ALERT_COOLDOWN_SECONDS=0.
+    FEED_INTERVAL_SECONDS=0.1 (0.5 for the simulated market without it), ARCHIVE_SECONDS=60 (10 here without it),
+    ALERT_COOLDOWN_SECONDS=0.
     """
 
     # Flags only, in effect: FILE, ONCE or SPEED in somebody's environment are hardly meant for us.
     model_config = SettingsConfigDict(env_prefix="TICKERTAPE_LOCAL_")
 
-    feed: Literal["simulated", "replay"] = Field(
-        "simulated", description="Where quotes come from: a simulated market, or a recorded file."
+    feed: Literal["simulated", "replay", "yahoo", "yahoo-live"] = Field(
+        "simulated",
+        description="Where quotes come from: a simulated market, a recorded file, or Yahoo, polled or streamed.",
     )
     file: Path | None = Field(None, description="The file to replay.")
     speed: str | None = Field(

@@ -97,8 +97,12 @@ class World:
         return {shard["ShardId"] for shard in self.open_shards()}
 
     def start_producer(self) -> subprocess.Popen[bytes]:
-        """Start a producer that replays a file of minute bars, from its beginning, through the proxy."""
+        """Start a producer that replays a file of minute bars, from its beginning, through the proxy.
+
+        Every other one packs several ticks into a record.
+        """
         settings = {
+            "AGGREGATE": str(len(self._producers) % 2 == 0),
             "FEED": "replay",
             "REPLAY_FILE": str(DATA / "inda_1min.csv"),
             "REPLAY_SPEED": "6000",

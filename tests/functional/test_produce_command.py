@@ -145,7 +145,44 @@ def test_a_replay_ends_by_itself_with_a_summary(environment: dict[str, str], mot
         },
         {"symbol": "PEP", "timestamp": "2016-01-04T00:00:00.000000Z", "price": 20, "volume": 100, "source": "replay"},
     ]
-    assert [event["event"] for event in events(run.stderr)] == ["producer_started", "producer_stopped"]
+    assert [event["event"] for event in events(run.stderr)] == ["producer_started", "published", "producer_stopped"]
+
+
+def test_the_report_is_a_log_line_and_cloudwatch_metrics(
+    environment: dict[str, str], stub: KinesisStub, tmp_path: Path
+) -> None:
+    """The publisher's report has its figures as fields, and the embedded metric format's description of them."""
+    path = tmp_path / "bars.csv"
+    path.write_text(BARS)
+    run = produce(environment, "--feed", "replay", "--replay-file", path, "--replay-speed", "max")
+    (report,) = [event for event in events(run.stderr) if event["event"] == "published"]
+
+    assert stub.count == report["published"] == 3
+    assert [report[name] for name in ("retried", "throttled", "dropped", "waiting")] == [0, 0, 0, 0]
+    assert report["feed_lag_seconds"] > 300_000_000  # since 2016
+    assert (report["level"], report["StreamName"]) == ("INFO", "stock-market-stream")
+    (directive,) = report["_aws"]["CloudWatchMetrics"]
+    assert abs(report["_aws"]["Timestamp"] / 1000 - time.time()) < 60
+    assert (directive["Namespace"], directive["Dimensions"]) == ("Tickertape", [["StreamName"]])
+    assert {metric["Name"]: metric["Unit"] for metric in directive["Metrics"]} == {
+        "published": "Count",
+        "retried": "Count",
+        "throttled": "Count",
+        "dropped": "Count",
+        "waiting": "Count",
+        "feed_lag_seconds": "Seconds",
+    }
+
+
+def test_aggregated_ticks_arrive(environment: dict[str, str], stub: KinesisStub, tmp_path: Path) -> None:
+    """With AGGREGATE=true a symbol's bars share a record, and all are there in order."""
+    path = tmp_path / "bars.csv"
+    path.write_text("Date,Close\n" + "".join(f"2016-01-04 10:{minute:02},{minute + 1}\n" for minute in range(60)))
+    environment |= {"AGGREGATE": "true", "FEED": "replay", "REPLAY_FILE": str(path), "REPLAY_SPEED": "max"}
+    run = produce(environment, "--symbol", "KO", "--publish-linger-milliseconds", "1000")
+    assert json.loads(run.stdout)["published"] == 60
+    assert [tick["price"] for tick in stub.accepted["KO"]] == list(range(1, 61))
+    assert [records for records, _ in stub.requests] == [1]
 
 
 def test_a_missing_stream_is_one_line(environment: dict[str, str], moto: str) -> None:

@@ -1,11 +1,13 @@
 """The publisher: everything arrives, in order, within the limits, whatever the stream refuses."""
 
 import json
+import logging
 import random
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
@@ -14,8 +16,10 @@ from moto import mock_aws
 
 from common.aws import client
 from common.errors import UserError
-from common.tick import PRICE_UNITS, Tick
-from producer.publisher import LANE_TICKS, QUEUE_TICKS, Publisher
+from common.tick import PRICE_UNITS, Tick, encode
+from producer import publisher as publisher_module
+from producer.lanes import AGGREGATE_BYTES, AGGREGATE_TICKS, LANE_TICKS, QUEUE_BYTES, QUEUE_TICKS
+from producer.publisher import SENDERS, Publisher
 from tests.functional.kinesis_stub import KinesisStub, RefusedError
 
 
@@ -34,7 +38,7 @@ def stub_with(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Kinesis
     """Start a stub with these failures, and steer new clients to it."""
     running = []
 
-    def start(**failures: float) -> KinesisStub:
+    def start(**failures: Any) -> KinesisStub:  # noqa: ANN401  (shares are floats, one is a whole number)
         context = KinesisStub(**failures).running()
         stub = context.__enter__()
         running.append(context)
@@ -58,12 +62,14 @@ def ticks_of(count: int, symbols: int, seed: int = 1) -> list[Tick]:
     return ticks
 
 
-def publish(ticks: list[Tick]) -> Publisher:
-    """Publish the ticks and wait for the end."""
-    publisher = Publisher(client("kinesis"), "ticks", threading.Event())
+def publish(ticks: list[Tick], *, aggregate: bool = False, pause: float = 0) -> Publisher:
+    """Publish the ticks, with a pause after each tenth, and wait for the end."""
+    publisher = Publisher(client("kinesis"), "ticks", threading.Event(), aggregate=aggregate)
     publisher.start()
-    for tick in ticks:
+    for number, tick in enumerate(ticks):
         publisher.put(tick)
+        if number % 10 == 9:
+            time.sleep(pause)
     publisher.finish()
     return publisher
 
@@ -79,6 +85,11 @@ def volumes(ticks: list[Tick]) -> dict[str, list[int | None]]:
 def accepted_volumes(stub: KinesisStub) -> dict[str, list[int | None]]:
     """List each symbol's volumes as the stub took them."""
     return {key: [tick["volume"] for tick in ticks] for key, ticks in stub.accepted.items()}
+
+
+def reports(caplog: pytest.LogCaptureFixture) -> list[Any]:
+    """Give the publisher's reports; their fields are attributes."""
+    return [record for record in caplog.records if record.message == "published"]
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -115,29 +126,123 @@ def test_ticks_arrive_as_they_were_put() -> None:
     assert publisher.last_sequence_numbers == last
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_nothing_is_lost_or_reordered_when_a_third_fails(stub_with: Callable[..., KinesisStub], seed: int) -> None:
+@pytest.mark.parametrize("aggregate", [False, True])
+@pytest.mark.parametrize("seed", range(2))
+def test_nothing_is_lost_or_reordered_when_a_third_fails(
+    stub_with: Callable[..., KinesisStub], seed: int, *, aggregate: bool
+) -> None:
     """With 30 % of the records and 10 % of the requests refused, all arrive once, each symbol's in order."""
-    stub = stub_with(entry_failures=0.3, request_failures=0.1)
-    ticks = ticks_of(3000, symbols=700, seed=seed)
+    stub = stub_with(entry_failures=0.3, request_failures=0.1, latency=0.02)
+    ticks = ticks_of(2000, symbols=700, seed=seed)
 
-    publisher = publish(ticks)
+    publisher = publish(ticks, aggregate=aggregate, pause=0.002)
 
     assert accepted_volumes(stub) == volumes(ticks)
-    assert publisher.published == 3000
+    assert publisher.published == 2000
+    assert publisher.waiting == 0
     assert publisher.last_sequence_numbers == stub.last_sequence_numbers
     assert max(records for records, _ in stub.requests) <= 500
+    assert stub.refused.total() > 150
+    assert 1 < stub.most_at_once <= SENDERS
+
+
+@pytest.mark.parametrize("aggregate", [False, True])
+def test_an_answer_that_got_lost_doubles_ticks_but_loses_and_reorders_none(
+    stub_with: Callable[..., KinesisStub], *, aggregate: bool
+) -> None:
+    """When the stream has taken a request and hangs up, the same request comes again, before any later tick."""
+    stub = stub_with(entry_failures=0.1, hang_up=3, latency=0.02)
+    ticks = ticks_of(1000, symbols=100)
+
+    publish(ticks, aggregate=aggregate, pause=0.005)
+
+    assert stub.count > 1000
+    assert {key: list(dict.fromkeys(taken)) for key, taken in accepted_volumes(stub).items()} == volumes(ticks)
+
+
+def test_a_single_symbol_fills_aggregates(stub_with: Callable[..., KinesisStub]) -> None:
+    """All that waits of a symbol shares records up to the limit, one record a request, in order."""
+    stub = stub_with()
+    stub.open.clear()
+    publisher = Publisher(client("kinesis"), "ticks", threading.Event(), aggregate=True)
+    publisher.start()
+    count = 40 * AGGREGATE_TICKS
+    for number in range(count):
+        publisher.put(Tick("KO", "2024-03-04T10:00:00.000000Z", PRICE_UNITS, volume=number))
+    stub.open.set()
+    publisher.finish()
+    assert accepted_volumes(stub) == {"KO": list(range(count))}
+    assert [records for records, _ in stub.requests] in ([1] * 40, [1] * 41)  # the first one left before it was full
+
+
+def test_a_full_aggregate_does_not_linger(stub_with: Callable[..., KinesisStub]) -> None:
+    """A record that has as many ticks as it may have goes out at once."""
+    stub = stub_with()
+    publisher = Publisher(client("kinesis"), "ticks", threading.Event(), linger_seconds=60, aggregate=True)
+    publisher.start()
+    for number in range(AGGREGATE_TICKS):
+        publisher.put(Tick("KO", "2024-03-04T10:00:00.000000Z", PRICE_UNITS, volume=number))
+    wait_for(lambda: stub.count == AGGREGATE_TICKS)
+    publisher.finish()
+    assert len(stub.requests) == 1
+
+
+def test_aggregates_have_a_size(stub_with: Callable[..., KinesisStub]) -> None:
+    """Large ticks share a record only up to its size, and one that is larger goes alone, as it is."""
+    stub = stub_with()
+    sizes = [20_000, 20_000, 20_000, 90_000, 100]
+    ticks = [Tick("KO", "2024-03-04T10:00:00.000000Z", PRICE_UNITS, source="x" * size) for size in sizes]
+    publisher = Publisher(client("kinesis"), "ticks", threading.Event(), linger_seconds=60, aggregate=True)
+    publisher.start()
+    for tick in ticks:
+        publisher.put(tick)
+    publisher.finish()
+    assert [len(tick["source"]) for tick in stub.accepted["KO"]] == sizes
+    assert len(stub.requests) == 4
+    assert sorted(size for _, size in stub.requests)[-2] <= AGGREGATE_BYTES
+    assert [size for _, size in stub.requests][2] == len(encode(ticks[3])) + len("KO")
+
+
+def test_symbols_do_not_share_aggregates(stub_with: Callable[..., KinesisStub]) -> None:
+    """Each aggregate is of one symbol, under it: the stub refuses others, as the KCL drops them after a split."""
+    stub = stub_with()
+    publisher = Publisher(client("kinesis"), "ticks", threading.Event(), linger_seconds=60, aggregate=True)
+    publisher.start()
+    ticks = [Tick(f"S{n % 20}", "2024-03-04T10:00:00.000000Z", PRICE_UNITS, volume=n) for n in range(2000)]
+    for tick in ticks:
+        publisher.put(tick)
+    publisher.finish()
+    assert accepted_volumes(stub) == volumes(ticks)
+    assert [records for records, _ in stub.requests] == [20]
 
 
 def test_full_batches_go_out(stub_with: Callable[..., KinesisStub]) -> None:
     """With ticks of many symbols waiting, requests carry 500 records, and the largest sequence number counts."""
     stub = stub_with()
     stub.open.clear()
-    threading.Timer(0.5, stub.open.set).start()
-    publisher = publish([Tick(f"S{number}", "2024-03-04T10:00:00.000000Z", PRICE_UNITS) for number in range(1700)])
-    assert sorted(records for records, _ in stub.requests)[-2:] == [500, 500]
-    assert len(stub.requests) <= 5
+    publisher = Publisher(client("kinesis"), "ticks", threading.Event(), linger_seconds=60)
+    publisher.start()
+    for number in range(1700):
+        publisher.put(Tick(f"S{number}", "2024-03-04T10:00:00.000000Z", PRICE_UNITS))
+    stub.open.set()
+    publisher.finish()
+    assert sorted(records for records, _ in stub.requests) == [200, 500, 500, 500]
     assert publisher.last_sequence_numbers == stub.last_sequence_numbers
+
+
+@pytest.mark.parametrize("aggregate", [False, True])
+def test_several_requests_are_under_way(stub_with: Callable[..., KinesisStub], *, aggregate: bool) -> None:
+    """While the stream is slow to answer, as many requests as there are senders go out, each of other symbols."""
+    stub = stub_with()
+    stub.open.clear()
+    publisher = Publisher(client("kinesis"), "ticks", threading.Event(), linger_seconds=0.3, aggregate=aggregate)
+    publisher.start()
+    for number in range(2 * SENDERS * 500):
+        publisher.put(Tick(f"S{number % (SENDERS * 500)}", "2024-03-04T10:00:00.000000Z", PRICE_UNITS, volume=number))
+    wait_for(lambda: stub.most_at_once == SENDERS)
+    stub.open.set()
+    publisher.finish()
+    assert stub.count == 2 * SENDERS * 500
 
 
 def test_requests_stay_below_ten_mebibytes(stub_with: Callable[..., KinesisStub]) -> None:
@@ -169,6 +274,31 @@ def test_ticks_wait_a_moment_for_others(stub_with: Callable[..., KinesisStub]) -
     wait_for(lambda: stub.count == 3)
     publisher.finish()
     assert [records for records, _ in stub.requests] == [3]
+
+
+@pytest.mark.parametrize("linger", [0.0, 0.6])
+def test_the_linger_can_be_set(stub_with: Callable[..., KinesisStub], linger: float) -> None:
+    """A lone tick goes out after the linger, not before; without one, at once."""
+    stub = stub_with()
+    publisher = Publisher(client("kinesis"), "ticks", threading.Event(), linger_seconds=linger)
+    publisher.start()
+    started = time.monotonic()
+    publisher.put(Tick("KO", "2024-03-04T10:00:00.000000Z", PRICE_UNITS))
+    wait_for(lambda: stub.count == 1)
+    assert linger <= time.monotonic() - started < linger + 0.4
+    publisher.finish()
+
+
+def test_an_end_does_not_linger(stub_with: Callable[..., KinesisStub]) -> None:
+    """What waits for others when the feed ends goes out at once."""
+    stub = stub_with()
+    publisher = Publisher(client("kinesis"), "ticks", threading.Event(), linger_seconds=60)
+    publisher.start()
+    publisher.put(Tick("KO", "2024-03-04T10:00:00.000000Z", PRICE_UNITS))
+    started = time.monotonic()
+    publisher.finish()
+    assert stub.count == 1
+    assert time.monotonic() - started < 5
 
 
 def test_one_symbol_has_one_record_in_a_request(stub_with: Callable[..., KinesisStub]) -> None:
@@ -222,6 +352,110 @@ def test_a_stalled_stream_holds_the_feed_back(stub_with: Callable[..., KinesisSt
     assert stub.count == publisher.published == count
 
 
+def test_large_ticks_wait_for_room_in_bytes(stub_with: Callable[..., KinesisStub]) -> None:
+    """However few ticks they are, the queue takes no more bytes than its limit and one tick."""
+    stub = stub_with()
+    stub.open.clear()
+    stop = threading.Event()
+    publisher = Publisher(client("kinesis"), "ticks", stop)
+    publisher.start()
+    limit = QUEUE_BYTES // 500_000 + 1
+
+    def feed() -> None:
+        for number in range(2 * limit):
+            publisher.put(Tick(f"S{number}", "2024-03-04T10:00:00.000000Z", PRICE_UNITS, source="x" * 500_000))
+
+    feeding = threading.Thread(target=feed, daemon=True)
+    feeding.start()
+    wait_for(lambda: publisher.waiting == limit)
+    time.sleep(0.3)
+    assert publisher.waiting == limit
+    stub.open.set()
+    feeding.join(20)
+    publisher.finish()
+    assert stub.count == 2 * limit
+
+
+@pytest.mark.parametrize("aggregate", [False, True])
+@pytest.mark.parametrize("symbols", [1, 300])
+def test_a_live_feed_never_waits_and_keeps_the_newest(
+    stub_with: Callable[..., KinesisStub],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    symbols: int,
+    *,
+    aggregate: bool,
+) -> None:
+    """While the stream takes nothing, a live feed goes on, in bounded memory; it loses only older ticks, counted."""
+    monkeypatch.setattr("producer.lanes.QUEUE_TICKS", 2000)
+    monkeypatch.setattr("producer.lanes.AGGREGATED_QUEUE_TICKS", 2000)
+    monkeypatch.setattr(publisher_module, "_REPORT_SECONDS", 60)
+    caplog.set_level(logging.INFO)
+    stub = stub_with()
+    stub.open.clear()
+    publisher = Publisher(client("kinesis"), "ticks", threading.Event(), aggregate=aggregate, live=True)
+    publisher.start()
+    most_waiting = 0
+    started = time.monotonic()
+    for number in range(10_000):
+        publisher.put(
+            Tick(f"S{number % symbols}", "2024-03-04T10:00:00.000000Z", PRICE_UNITS, volume=number // symbols)
+        )
+        most_waiting = max(most_waiting, publisher.waiting)
+    assert time.monotonic() - started < 5
+    stub.open.set()
+    publisher.finish()
+
+    assert most_waiting <= 2000 + symbols
+    dropped = 10_000 - stub.count
+    assert dropped > 4000
+    for symbol, ticks in stub.accepted.items():
+        taken = [tick["volume"] for tick in ticks]
+        assert taken == sorted(set(taken))
+        assert taken[-1] == (9_999 - int(symbol[1:])) // symbols
+    assert len(stub.accepted) == symbols
+    (report,) = reports(caplog)
+    assert (report.levelname, report.dropped, report.published) == ("WARNING", dropped, stub.count)
+
+
+def test_a_stalled_stream_is_reported(
+    stub_with: Callable[..., KinesisStub], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A report comes each period, whatever the stream does, with what waits and how old the newest tick is."""
+    monkeypatch.setattr(publisher_module, "_REPORT_SECONDS", 0.1)
+    caplog.set_level(logging.INFO)
+    stub = stub_with()
+    stub.open.clear()
+    publisher = Publisher(client("kinesis"), "ticks", threading.Event())
+    publisher.start()
+    for second in (50, 40):
+        timestamp = f"{datetime.now(UTC) - timedelta(seconds=second):%Y-%m-%dT%H:%M:%S.%fZ}"
+        publisher.put(Tick("KO", timestamp, PRICE_UNITS))
+    wait_for(lambda: len(reports(caplog)) >= 4)
+    stub.open.set()
+    publisher.finish()
+    for report in reports(caplog)[:4]:
+        assert (report.published, report.waiting) == (0, 2)
+        assert 40 <= report.feed_lag_seconds < 42
+    assert sum(report.published for report in reports(caplog)) == 2
+    assert reports(caplog)[-1].waiting == 0
+
+
+def test_what_is_tried_again_is_counted(
+    stub_with: Callable[..., KinesisStub], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The reports count each record that was refused or lost with its request, and how many were throttled."""
+    monkeypatch.setattr(publisher_module, "_REPORT_SECONDS", 60)
+    caplog.set_level(logging.INFO)
+    stub = stub_with(entry_failures=0.3, request_failures=0.2)
+    publish(ticks_of(1000, symbols=300))
+    (report,) = reports(caplog)
+    assert report.published == 1000
+    assert report.retried == stub.refused.total()
+    assert report.throttled == stub.refused["ProvisionedThroughputExceededException"]
+    assert 0 < report.throttled < report.retried
+
+
 def test_a_stop_lets_a_waiting_feed_go_on(stub_with: Callable[..., KinesisStub]) -> None:
     """A feed that waits for room is let go when the process is to stop, and its tick is still published."""
     stub = stub_with()
@@ -251,10 +485,15 @@ def test_a_denied_request_stops_the_feed_and_says_why(stub_with: Callable[..., K
         publisher.finish()
 
 
-def test_a_stream_that_is_away_for_a_while_loses_nothing(stub_with: Callable[..., KinesisStub]) -> None:
-    """While every request is throttled, ticks wait; when the stream is back, all arrive in order."""
+@pytest.mark.parametrize(
+    "answer", [RefusedError(400, "ProvisionedThroughputExceededException"), RefusedError(200, "NoAnswerOfKinesis")]
+)
+def test_a_stream_that_is_away_for_a_while_loses_nothing(
+    stub_with: Callable[..., KinesisStub], answer: RefusedError
+) -> None:
+    """While every request is throttled, or answered with nonsense, ticks wait; afterwards all arrive in order."""
     stub = stub_with()
-    stub.refusals["PutRecords"] = RefusedError(400, "ProvisionedThroughputExceededException")
+    stub.refusals["PutRecords"] = answer
     threading.Timer(1, stub.refusals.clear).start()
     ticks = ticks_of(800, symbols=50)
     publish(ticks)

@@ -3,7 +3,7 @@
 Magic bytes, an AggregatedRecord of Protocol Buffers, and the MD5 of the latter.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import md5
 
 MAGIC = b"\xf3\x89\x9a\xc2"
@@ -36,3 +36,47 @@ def _varint(value: int) -> bytes:
         encoded.append(value & 0x7F | 0x80)
         value >>= 7
     return bytes([*encoded, value])
+
+
+def split_up(key: str, data: bytes) -> list[tuple[str, bytes]]:
+    """Give the records in a record, each a partition key and its data: itself, if it is no aggregated one.
+
+    Raises
+    ------
+    ValueError
+        It is aggregated, but damaged.
+
+    """
+    if not data.startswith(MAGIC):
+        return [(key, data)]
+    message, digest = data[len(MAGIC) : -16], data[-16:]
+    if md5(message, usedforsecurity=False).digest() != digest:
+        raise ValueError("the digest is wrong")
+    fields = list(_fields(message))
+    keys = [content.decode() for number, content in fields if number == _PARTITION_KEY_TABLE]
+    records = [dict(_fields(content)) for number, content in fields if number == _RECORDS]
+    return [(keys[_read_varint(record[_PARTITION_KEY_INDEX], 0)[0]], record[_DATA]) for record in records]
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
+    """Read a message's fields: each one's number, and its content (of a number, its bytes)."""
+    place = 0
+    while place < len(message):
+        tag, place = _read_varint(message, place)
+        value, end = _read_varint(message, place)
+        if tag & 7 == _BYTES:
+            place, end = end, end + value
+        if end > len(message):
+            raise ValueError("the message is cut off")
+        yield tag >> 3, message[place:end]
+        place = end
+
+
+def _read_varint(message: bytes, place: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[place]
+        value |= (byte & 0x7F) << shift
+        place, shift = place + 1, shift + 7
+        if byte < 0x80:
+            return value, place

@@ -17,7 +17,7 @@ from typing import Any, Self
 import boto3
 
 from infra.local.leases import create_leases
-from tests.integration.aggregation import aggregate
+from tests.integration.aggregation import aggregate, split_up
 from tests.integration.processes import marked
 from tests.oracle import Record, Row, payload_of
 
@@ -31,16 +31,15 @@ _QUICKLY = {
 
 @dataclass(frozen=True)
 class Put:
-    """A record as a producer puts it; ``contents`` are the records within, where it is an aggregated one."""
+    """A record as a producer puts it."""
 
     key: str
     data: bytes
-    contents: tuple[bytes, ...] = ()
 
     @classmethod
     def aggregated(cls, key: str, contents: Sequence[bytes]) -> Self:
         """Pack records of one partition key into one."""
-        return cls(key, aggregate([(key, data) for data in contents]), tuple(contents))
+        return cls(key, aggregate([(key, data) for data in contents]))
 
 
 Position = tuple[int, int]
@@ -79,7 +78,6 @@ class Pipeline:
         self._shards = shards
         self._kinesis_url = kinesis_url
         self.mark = f"TICKERTAPE_TEST={folder}"
-        self._contents: dict[bytes, tuple[bytes, ...]] = {}
         self._consumers: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
@@ -174,7 +172,6 @@ class Pipeline:
             entries = [{"Data": put.data, "PartitionKey": put.key} for put in waiting[start : start + batch]]
             answer = self.kinesis.put_records(StreamName=self.stream, Records=entries)
             assert answer["FailedRecordCount"] == 0
-        self._contents |= {put.data: put.contents for put in waiting if put.contents}
 
     def records(self) -> list[Record]:
         """Read back what the stream holds, aggregated records unpacked, each shard in its order."""
@@ -182,7 +179,7 @@ class Pipeline:
             Record(payload, int(record["ApproximateArrivalTimestamp"].timestamp() * 1000))
             for shard_records in self._stream().values()
             for record in shard_records
-            for payload in self._contents.get(record["Data"], (record["Data"],))
+            for payload in _payloads(record)
         ]
 
     def drain(self, consumer: subprocess.Popen[bytes], seconds: float = 150) -> None:
@@ -216,7 +213,7 @@ class Pipeline:
         return {
             shard: (
                 int(records[-1]["SequenceNumber"]),
-                max(0, len(self._contents.get(records[-1]["Data"], ())) - 1),
+                len(_payloads(records[-1])) - 1,
             )
             for shard, records in self._stream().items()
             if records
@@ -329,6 +326,14 @@ class Pipeline:
 
     def _last_log(self) -> str:
         return self.log(len(self._consumers) - 1).read_text()[-3000:]
+
+
+def _payloads(record: dict[str, Any]) -> list[bytes]:
+    """Give what the KCL makes of a record: those within, or itself if it is none that holds others, or is damaged."""
+    try:
+        return [payload for _, payload in split_up(record["PartitionKey"], record["Data"])]
+    except ValueError:
+        return [record["Data"]]
 
 
 def _value(kind: str, value: Any) -> Any:  # noqa: ANN401  (whatever DynamoDB holds)

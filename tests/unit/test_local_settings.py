@@ -18,6 +18,8 @@ from infra.local.settings import LocalSettings
         (["--feed", "replay", "--file", "missing.csv"], "missing.csv cannot be read"),
         (["--once"], "--once needs a feed that ends"),
         (["--speed", "max"], "--feed replay"),
+        (["--feed", "yahoo"], "FEED=yahoo needs symbols"),
+        (["--feed", "yahoo-live", "--symbols", "AAPL", "--once"], "--once needs a feed that ends"),
         (["--workers", "0"], "WORKERS"),
         (["--shards", "0"], "SHARDS"),
         (["--shards", "many"], "SHARDS"),

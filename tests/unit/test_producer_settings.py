@@ -32,6 +32,7 @@ def test_symbols_are_a_comma_list_folded_to_upper_case(monkeypatch: pytest.Monke
     """SYMBOLS is split at commas, trimmed and folded, from a flag as from the environment."""
     monkeypatch.setenv("SYMBOLS", "aapl, brk.b,^gspc")
     assert read().symbols == ("AAPL", "BRK.B", "^GSPC")
+    assert read("--symbols", "BRK-B,btc-usd,EURUSD=X").symbols == ("BRK-B", "BTC-USD", "EURUSD=X")
     assert read("--symbols", "msft,KO").symbols == ("MSFT", "KO")
 
 
@@ -44,15 +45,28 @@ def test_replay_speed_is_a_number_or_max() -> None:
     assert read(*replay).replay_file == Path("bars.csv")
 
 
+def test_ticks_linger_50_milliseconds_and_share_no_records_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PUBLISH_LINGER_MILLISECONDS and AGGREGATE have their defaults, and can be set."""
+    assert (read().publish_linger_milliseconds, read().aggregate) == (50, False)
+    monkeypatch.setenv("AGGREGATE", "true")
+    assert read("--publish-linger-milliseconds", "0").publish_linger_milliseconds == 0
+    assert read().aggregate
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--feed", "replay"], "FEED=replay needs a file: set REPLAY_FILE"),
-        (["--feed", "bloomberg"], "FEED: Input should be 'simulated' or 'replay'"),
+        (["--feed", "bloomberg"], "FEED: Input should be 'simulated', 'replay', 'yahoo' or 'yahoo-live'"),
+        (["--publish-linger-milliseconds", "-1"], "PUBLISH_LINGER_MILLISECONDS: Input should be greater than or equal"),
         (["--feed-interval-seconds", "-1"], "FEED_INTERVAL_SECONDS: Input should be greater than 0"),
         (["--feed-interval-seconds", "0"], "FEED_INTERVAL_SECONDS: Input should be greater than 0"),
         (["--feed-interval-seconds", "inf"], "FEED_INTERVAL_SECONDS: Input should be a finite number"),
         (["--feed-interval-seconds", "soon"], "FEED_INTERVAL_SECONDS: Input should be a valid number"),
+        (["--feed", "yahoo"], "FEED=yahoo needs symbols: set SYMBOLS"),
+        (["--feed", "yahoo-live"], "FEED=yahoo-live needs symbols: set SYMBOLS"),
+        (["--market-closed-interval-seconds", "0"], "MARKET_CLOSED_INTERVAL_SECONDS: Input should be greater than 0"),
+        (["--stream-silence-seconds", "-1"], "STREAM_SILENCE_SECONDS: Input should be greater than 0"),
         (["--symbols", "AAPL,a b"], "SYMBOLS: 'a b': symbol is not 1 to 32 characters"),
         (["--symbols", "AAPL,,KO"], "SYMBOLS: '': symbol is not 1 to 32 characters"),
         (["--symbols", "AAPL,KO,aapl"], "SYMBOLS: AAPL is there more than once"),
