@@ -8,7 +8,8 @@
 FROM debian:trixie-slim AS system
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates python3 tini \
-    && rm -rf /var/lib/apt/lists/*
+    && rm -rf /var/cache/apt /var/lib/apt/lists /usr/share/locale /usr/share/man \
+    && find /usr/share/doc -type f -not -name copyright -delete
 
 
 FROM system AS build
@@ -36,7 +37,7 @@ RUN pip wheel --no-cache-dir --no-build-isolation --no-deps --wheel-dir /build/d
     && pip --python /opt/tickertape install --no-cache-dir --no-compile --no-index --no-deps /build/dist/*.whl
 
 
-# Two thirds of it, because nothing needs the libraries' tests, descriptions of four hundred other AWS services, or the
+# Less than two thirds of it: nothing needs the libraries' tests, descriptions of four hundred other AWS services, or the
 # symbols of curl_cffi. pandas and numpy, which only FEED=yahoo imports, are not compiled beforehand.
 FROM build AS lean
 WORKDIR /opt/tickertape/lib/python3.13/site-packages
@@ -48,13 +49,16 @@ RUN find . -type d -name tests -prune -exec rm -r {} + \
     && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash -x '/(numpy|pandas)/' .
 
 
-# What both images have: the system, Java, and a user who may write nowhere but to /tmp.
-FROM system AS task
+# What both images have: the system, Java, and a user who may write nowhere but to /tmp. Copied, because what is removed
+# from a lower layer still takes its place in the image.
+FROM scratch AS task
+# hadolint ignore=DL3067
+COPY --from=system / /
 RUN useradd --uid 10001 --user-group --create-home --shell /usr/sbin/nologin tickertape
 COPY --from=build /opt/java /opt/java
 ENV HOME=/home/tickertape \
     JAVA_HOME=/opt/java \
-    PATH=/opt/tickertape/bin:$PATH \
+    PATH=/opt/tickertape/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONDONTWRITEBYTECODE=1
 WORKDIR /home/tickertape
 USER 10001:10001
@@ -64,7 +68,7 @@ LABEL org.opencontainers.image.title="tickertape" \
     org.opencontainers.image.base.name="debian:trixie-slim"
 # Only a consumer has shards to be stuck on; a producer that runs is healthy.
 HEALTHCHECK --interval=15s --timeout=10s --start-period=90s --retries=3 \
-    CMD ! tr '\0' ' ' </proc/1/cmdline | grep -q ' consume' || exec tickertape health
+    CMD ["sh", "-c", "! tr '\\0' ' ' </proc/1/cmdline | grep -q ' consume' || exec tickertape health"]
 # tini passes signals on, and reaps what a killed shard leaves behind. Java ends with 143 after an orderly stop: that is 0.
 ENTRYPOINT ["tini", "-e", "143", "--", "tickertape"]
 CMD ["--help"]
@@ -79,7 +83,7 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
 
 FROM task AS local
 COPY --from=build-local /opt/tickertape /opt/tickertape
-USER root
+USER 0
 RUN install --directory --owner tickertape --group tickertape /var/lib/tickertape
 USER 10001:10001
 
