@@ -29,7 +29,7 @@ def system() -> Iterator[Compose]:
 
 @pytest.mark.timeout(420)
 def test_consumers_that_are_killed_and_stopped_lose_nothing(system: Compose, tmp_path: Path) -> None:
-    """One consumer killed and one stopped under load: the stop is orderly, and every row, object and message is right."""
+    """One killed and one stopped under load: the stop is orderly, and each row, object and message is right."""
     wait_until(lambda: _owners(system) == 3, 120, "each of three consumers has a shard")
     summary = system.replay(_FILE)
     wait_until(lambda: system.stores().count_ticks() > 0, 60, "rows are being written")
@@ -88,7 +88,9 @@ def _owners(system: Compose) -> int:
 
 def _shards_of(container: str) -> list[str]:
     """Process ids, as the container counts, of the shards in a container."""
-    script = (
-        "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline | grep -q -- '-m consumer' && echo ${p#/proc/}; done; true"
-    )
+    script = r"""
+for process in /proc/[0-9]*; do
+    tr '\0' ' ' <$process/cmdline | grep -q -- '-m[ ]consumer' && echo ${process#/proc/}
+done
+true"""
     return docker("exec", container, "sh", "-c", script).split()

@@ -63,7 +63,7 @@ def test_no_secret_is_in_a_layer(image: str, tmp_path: Path) -> None:
         for layer in layers.getmembers():
             if layer.name.endswith(".tar") and (content := layers.extractfile(layer)):
                 with tarfile.open(fileobj=content) as files:
-                    found += [name for name in _secrets(files)]
+                    found += _secrets(files)
     assert found == []
     history = docker("history", "--no-trunc", image)
     assert CANARY not in history
