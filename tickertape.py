@@ -27,7 +27,7 @@ def main() -> None:
         if name != "local":
             raise
         sys.exit(
-            f"tickertape: local needs {missing.name}, which is not installed: pip install 'tickertape[local]', or use the "
+            f"tickertape: local needs {missing.name}, not installed here: pip install 'tickertape[local]', or use the "
             "image tickertape:local (docker build --target local)"
         )
     sys.exit(command.main(arguments))
