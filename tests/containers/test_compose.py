@@ -27,7 +27,7 @@ def system() -> Iterator[Compose]:
         compose.down("--volumes")
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(600, func_only=True)  # the first test also waits for the images
 def test_consumers_that_are_killed_and_stopped_lose_nothing(system: Compose, tmp_path: Path) -> None:
     """One killed and one stopped under load: the stop is orderly, and each row, object and message is right."""
     wait_until(lambda: _owners(system) == 3, 120, "each of three consumers has a shard")
@@ -68,7 +68,7 @@ def test_a_stuck_shard_makes_the_container_unhealthy(system: Compose) -> None:
     wait_until(lambda: inspect(consumer, ".State.Health.Status") == "unhealthy", 120, "Docker knows it too")
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_what_is_stored_survives_down_and_up(system: Compose) -> None:
     """Tables, archive and the stream's records are there again after `down` and `up`."""
     before = _contents(system)
