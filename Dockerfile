@@ -54,7 +54,8 @@ RUN find . -type d -name tests -prune -exec rm -r {} + \
 FROM scratch AS task
 # hadolint ignore=DL3067
 COPY --from=system / /
-RUN useradd --uid 10001 --user-group --create-home --shell /usr/sbin/nologin tickertape
+RUN useradd --uid 10001 --user-group --create-home --shell /usr/sbin/nologin tickertape \
+    && chmod 755 /home/tickertape
 COPY --from=build /opt/java /opt/java
 ENV HOME=/home/tickertape \
     JAVA_HOME=/opt/java \
