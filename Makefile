@@ -22,9 +22,7 @@ image: ## build the production image, tickertape; ARGS goes to docker build
 	DOCKER_BUILDKIT=1 docker build --tag tickertape --build-arg REVISION=$$(git rev-parse HEAD) $(ARGS) .
 
 sbom: $(VENV)/ready ## write what is in the image tickertape to sbom.cdx.json: Debian's packages, Python's, jars
-	docker save --output tickertape.tar tickertape
-	SYFT_CHECK_FOR_APP_UPDATE=false $(BIN)/syft scan --quiet docker-archive:tickertape.tar --output cyclonedx-json=sbom.cdx.json
-	@rm tickertape.tar
+	SYFT_CHECK_FOR_APP_UPDATE=false $(BIN)/syft scan --quiet docker:tickertape:latest --output cyclonedx-json=sbom.cdx.json
 
 chaos: $(VENV)/ready ## harm the pipeline at random and see what is lost: ARGS="--kills 200 --seed 7"
 	@$(BIN)/python -m tests.chaos $(ARGS)
