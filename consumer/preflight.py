@@ -1,12 +1,44 @@
-"""Looks whether everything that the consumer needs is there, before it starts."""
+"""What the consumer needs, and calls that show it is there and may be used, without any effect.
+
+`consume` looks for the stores before it starts; `check` also tries what is done with them later.
+"""
 
 from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
-from tenacity import stop_after_attempt
 
 from common import aws
 from consumer.settings import ConsumerSettings
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient  # development dependencies: types only
+    from mypy_boto3_kinesis import KinesisClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sns import SNSClient
+
+_NOBODY = {"S": "nobody's"}
+"""A key that no row has: it is no symbol."""
+
+_WRONG_CRC32 = "/////w=="
+
+Call = Callable[[], object]
+Result = TypeVar("Result")
+
+
+class UntriedError(Exception):
+    """Only the real thing would tell; the message says what."""
+
+
+class Need(NamedTuple):
+    """Something that must be there.
+
+    ``calls`` are what is done with it, by the names of the actions; the first one tells whether it is there at all.
+    """
+
+    about: str
+    calls: dict[str, Call]
 
 
 def check(settings: ConsumerSettings) -> None:
@@ -18,18 +50,159 @@ def check(settings: ConsumerSettings) -> None:
         One of them is missing or may not be seen; the message names it and what to do.
 
     """
-    kinesis, dynamodb, s3, sns = (aws.client(service) for service in ("kinesis", "dynamodb", "s3", "sns"))
-    stream, ticks, alerts = settings.stream_name, settings.ticks_table, settings.alerts_table
-    bucket, topic = settings.archive_bucket, settings.alert_topic_arn
-    _ask(f"stream {stream} (STREAM_NAME)", lambda: kinesis.describe_stream_summary(StreamName=stream))
-    _ask(f"table {ticks} (TICKS_TABLE)", lambda: dynamodb.describe_table(TableName=ticks))
-    _ask(f"table {alerts} (ALERTS_TABLE)", lambda: dynamodb.describe_table(TableName=alerts))
-    _ask(f"bucket {bucket} (ARCHIVE_BUCKET)", lambda: s3.head_bucket(Bucket=bucket))
-    _ask(f"topic {topic} (ALERT_TOPIC_ARN)", lambda: sns.get_topic_attributes(TopicArn=topic))
+    for about, calls in stores(settings):
+        ask(about, next(iter(calls.values())))
 
 
-def _ask(what: str, call: Callable[[], object]) -> None:
+def ask(about: str, call: Callable[[], Result]) -> Result:
+    """Make a call, with some patience.
+
+    Raises
+    ------
+    UserError
+        It fails; the message says what to do.
+
+    """
     try:
-        aws.persist(call, about=what, stop=stop_after_attempt(4))
+        return aws.persist(call, about=about, stop=aws.has_not_answered_at_start)
     except (ClientError, BotoCoreError) as error:
-        raise aws.explain(error, what) from error
+        raise aws.explain(error, about) from error
+
+
+def stores(settings: ConsumerSettings) -> list[Need]:
+    """What must be there before the first start."""
+    return [
+        _stream(settings.stream_name),
+        _table(settings.ticks_table, "TICKS_TABLE", "timestamp"),
+        _table(settings.alerts_table, "ALERTS_TABLE", "alert_id"),
+        _bucket(settings.archive_bucket),
+        _topic(settings.alert_topic_arn),
+    ]
+
+
+def kcl(settings: ConsumerSettings) -> list[Need]:
+    """What the KCL keeps: its tables come into being at the first start."""
+    name = settings.application_name
+    return [
+        _lease_table(name, "leaseKey"),
+        _lease_table(f"{name}-CoordinatorState", "key"),
+        Need(f"metrics of {name}", {"PutMetricData": _untried("takes a metric: without it the KCL only warns")}),
+    ]
+
+
+def _stream(name: str) -> Need:
+    kinesis: KinesisClient = aws.client("kinesis")
+
+    def first_shard() -> str:
+        return kinesis.list_shards(StreamName=name, MaxResults=1)["Shards"][0]["ShardId"]
+
+    def iterator() -> str:
+        answer = kinesis.get_shard_iterator(StreamName=name, ShardId=first_shard(), ShardIteratorType="LATEST")
+        return answer["ShardIterator"]
+
+    return Need(
+        f"stream {name} (STREAM_NAME)",
+        {
+            "DescribeStreamSummary": lambda: kinesis.describe_stream_summary(StreamName=name),
+            "ListShards": first_shard,
+            "GetShardIterator": iterator,
+            "GetRecords": lambda: kinesis.get_records(ShardIterator=iterator(), Limit=1),
+            "PutRecords": _untried("takes a record: `produce` says in its first seconds whether it is denied"),
+        },
+    )
+
+
+def _table(name: str, setting: str, range_key: str) -> Need:
+    dynamodb: DynamoDBClient = aws.client("dynamodb")
+    key = {"symbol": _NOBODY, range_key: _NOBODY}
+    return Need(
+        f"table {name} ({setting})",
+        {
+            "DescribeTable": lambda: dynamodb.describe_table(TableName=name),
+            "Query": lambda: dynamodb.query(
+                TableName=name,
+                KeyConditionExpression="symbol = :symbol",
+                ExpressionAttributeValues={":symbol": _NOBODY},
+                ConsistentRead=True,
+            ),
+            "PutItem": _unmet(dynamodb.put_item, "symbol", TableName=name, Item=key),
+            "BatchWriteItem": lambda: dynamodb.batch_write_item(RequestItems={name: [{"DeleteRequest": {"Key": key}}]}),
+        },
+    )
+
+
+def _bucket(name: str) -> Need:
+    s3: S3Client = aws.client("s3")
+
+    def put(folder: str) -> None:
+        try:
+            # S3 refuses what does not match its checksum, but only after it has looked whether it may be put at all.
+            # An If-Match that never holds would need GetObject too, which the consumer has not got. (An emulator that
+            # looks at no checksums is left with an empty object.)
+            s3.put_object(Bucket=name, Key=f"{folder}/check", Body=b"", ChecksumCRC32=_WRONG_CRC32)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in {"BadDigest", "XAmzContentChecksumMismatch"}:
+                raise
+
+    folders = ("raw-data", "ticks", "quarantine")
+    return Need(
+        f"bucket {name} (ARCHIVE_BUCKET)",
+        {
+            "ListBucket": lambda: s3.head_bucket(Bucket=name),
+            **{f"PutObject {folder}/": partial(put, folder) for folder in folders},
+        },
+    )
+
+
+def _topic(arn: str) -> Need:
+    sns: SNSClient = aws.client("sns")
+    return Need(
+        f"topic {arn.rpartition(':')[2]} (ALERT_TOPIC_ARN)",
+        {
+            "GetTopicAttributes": lambda: sns.get_topic_attributes(TopicArn=arn),
+            "Publish": _untried("takes a message: the consumer stops at its first alert if it is denied"),
+        },
+    )
+
+
+def _lease_table(name: str, key_name: str) -> Need:
+    dynamodb: DynamoDBClient = aws.client("dynamodb")
+    key = {key_name: _NOBODY}
+
+    def describe() -> None:
+        try:
+            dynamodb.describe_table(TableName=name)
+        except dynamodb.exceptions.ResourceNotFoundException:
+            raise UntriedError("is not there yet: the first start makes it, which takes CreateTable") from None
+
+    return Need(
+        f"table {name} (APPLICATION_NAME)",
+        {
+            "DescribeTable": describe,
+            "Scan": lambda: dynamodb.scan(TableName=name, Limit=1),
+            "GetItem": lambda: dynamodb.get_item(TableName=name, Key=key),
+            "PutItem": _unmet(dynamodb.put_item, key_name, TableName=name, Item=key),
+            "UpdateItem": _unmet(dynamodb.update_item, key_name, TableName=name, Key=key),
+            "DeleteItem": _unmet(dynamodb.delete_item, key_name, TableName=name, Key=key),
+        },
+    )
+
+
+def _unmet(write: Callable[..., object], key_name: str, **request: Any) -> Call:  # noqa: ANN401  (a request's parameters)
+    """Write to a row only if it is there, which it is not."""
+
+    def call() -> None:
+        try:
+            write(**request, ConditionExpression="attribute_exists(#key)", ExpressionAttributeNames={"#key": key_name})
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+
+    return call
+
+
+def _untried(why: str) -> Call:
+    def call() -> None:
+        raise UntriedError(why)
+
+    return call

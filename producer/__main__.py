@@ -10,9 +10,8 @@ from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
-from tenacity import stop_when_event_set
 
-from common.aws import UnfinishedError, client, explain, persist
+from common.aws import UnfinishedError, client, explain, has_not_answered_at_start, persist
 from common.errors import UserError, run_command
 from common.settings import read_settings
 from common.telemetry import configure_logging
@@ -106,7 +105,11 @@ def _await_stream(kinesis: "KinesisClient", name: str, stop: threading.Event) ->
             raise UnfinishedError
 
     try:
-        persist(describe, about=f"stream {name} (STREAM_NAME)", stop=stop_when_event_set(stop))
+        persist(
+            describe,
+            about=f"stream {name} (STREAM_NAME)",
+            stop=lambda state: stop.is_set() or has_not_answered_at_start(state),
+        )
     except UnfinishedError:
         raise UserError(f"stopped while the stream {name} was still being created") from None
     except (ClientError, BotoCoreError) as error:

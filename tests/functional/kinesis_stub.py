@@ -59,6 +59,8 @@ class KinesisStub(ThreadingHTTPServer):
         self.last_sequence_numbers: dict[str, str] = {}
         self.refusals: dict[str, RefusedError] = {}
         """The answer to every call of an action, instead of a good one."""
+        self.status = "ACTIVE"
+        """The stream's."""
         self.open = threading.Event()
         self.open.set()
         """PutRecords waits while this is not set."""
@@ -101,7 +103,7 @@ class KinesisStub(ThreadingHTTPServer):
             if action in self.refusals:
                 raise self.refusals[action]
             if action == "DescribeStreamSummary":
-                return {"StreamDescriptionSummary": {"StreamName": request["StreamName"], "StreamStatus": "ACTIVE"}}
+                return {"StreamDescriptionSummary": {"StreamName": request["StreamName"], "StreamStatus": self.status}}
             return self._put_records(request["Records"])
 
     def _take_time(self) -> None:

@@ -307,8 +307,10 @@ def test_refused_publishing_ends_the_command_at_once(environment: dict[str, str]
     )
 
 
-def test_a_stream_in_the_making_is_waited_for(environment: dict[str, str], stub: KinesisStub, tmp_path: Path) -> None:
-    """A stream that cannot be reached or used yet is waited for instead of complained about."""
+def test_a_stream_that_cannot_be_reached_yet_is_waited_for(
+    environment: dict[str, str], stub: KinesisStub, tmp_path: Path
+) -> None:
+    """A stream that cannot be reached at first is waited for, for a while, instead of complained about."""
     path = tmp_path / "bars.csv"
     path.write_text(BARS)
     stub.refusals["DescribeStreamSummary"] = RefusedError(500, "InternalFailure")
@@ -318,6 +320,27 @@ def test_a_stream_in_the_making_is_waited_for(environment: dict[str, str], stub:
     stdout, _ = process.communicate(timeout=40)
     assert process.returncode == 0
     assert json.loads(stdout)["published"] == 3
+
+
+def test_a_stream_in_the_making_is_waited_for_patiently(environment: dict[str, str], stub: KinesisStub) -> None:
+    """The patience with an AWS that does not answer is not for one that does: a stream takes the time it takes."""
+    script = "import sys; from common import aws; from producer.__main__ import main; "
+    script += "aws._START_SECONDS = 0; sys.exit(main([]))"
+    stub.status = "CREATING"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env=environment,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(lambda: "aws_retry" in (process.stderr.readline() if process.stderr else ""))
+    stub.status = "ACTIVE"
+    wait_for(lambda: "producer_started" in (process.stderr.readline() if process.stderr else ""))
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=40)
+    assert process.returncode == 0
 
 
 def test_the_console_command_runs_it(environment: dict[str, str]) -> None:
