@@ -8,7 +8,8 @@
 FROM debian:trixie-slim AS system
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates python3 tini \
-    && rm -rf /var/cache/apt /var/lib/apt/lists /usr/share/locale /usr/share/man \
+    && rm -rf /usr/lib/*/gconv /usr/lib/python3*/pydoc_data /usr/lib/python3*/test /usr/share/info /usr/share/locale \
+        /usr/share/man /var/cache/* /var/lib/apt/lists /var/log/* \
     && find /usr/share/doc -type f -not -name copyright -delete
 
 
@@ -17,8 +18,10 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
         binutils openjdk-21-jdk-headless python3-hatchling python3-pip python3-setuptools python3-venv python3-wheel \
     && rm -rf /var/lib/apt/lists/*
-# What the KCL's jars refer to: java.desktop is there for java.beans, jdk.crypto.ec for TLS.
-RUN jlink --output /opt/java --strip-debug --no-header-files --no-man-pages --compress zip-6 --add-modules \
+# What the KCL's jars refer to: java.desktop is there for java.beans, without its libraries for screens, jdk.crypto.ec for TLS.
+RUN jlink --output /opt/java --strip-debug --no-header-files --no-man-pages --compress zip-6 \
+    --exclude-files 'regex:/java.desktop/lib/(lib[^/]*\.so|psfont.*)' \
+    --add-modules \
     java.base,java.desktop,java.logging,java.management,java.naming,java.security.jgss,java.sql,java.xml,jdk.crypto.ec,jdk.unsupported \
     && strip --strip-unneeded /opt/java/lib/server/libjvm.so
 
@@ -37,14 +40,17 @@ RUN pip wheel --no-cache-dir --no-build-isolation --no-deps --wheel-dir /build/d
     && pip --python /opt/tickertape install --no-cache-dir --no-compile --no-index --no-deps /build/dist/*.whl
 
 
-# Less than two thirds of it: nothing needs the libraries' tests, descriptions of four hundred other AWS services, or the
-# symbols of curl_cffi. pandas and numpy, which only FEED=yahoo imports, are not compiled beforehand.
+# Less than two thirds of it: nothing needs the libraries' tests and sources in C, descriptions of four hundred other AWS
+# services, modules that nothing here imports, or the symbols of curl_cffi. pandas and numpy, which only FEED=yahoo
+# imports, are not compiled beforehand.
 FROM build AS lean
 WORKDIR /opt/tickertape/lib/python3.13/site-packages
 RUN find . -type d -name tests -prune -exec rm -r {} + \
     && find botocore/data -mindepth 1 -maxdepth 1 -type d \
         -not -name dynamodb -not -name kinesis -not -name 's3' -not -name sns -not -name 'sso*' -not -name sts \
         -exec rm -r {} + \
+    && find . -type f -regex '.*\.\(a\|c\|h\|pxd\|pxi\|pyi\|pyx\)' -delete \
+    && rm lxml/objectify*.so numpy/_core/_simd*.so \
     && strip --strip-unneeded curl_cffi/*.so \
     && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash -x '/(numpy|pandas)/' .
 
@@ -63,6 +69,8 @@ ENV HOME=/home/tickertape \
     PYTHONDONTWRITEBYTECODE=1
 WORKDIR /home/tickertape
 USER 10001:10001
+# Fargate mounts its own volume there, which belongs to root unless the image declares it.
+VOLUME ["/tmp"]
 LABEL org.opencontainers.image.title="tickertape" \
     org.opencontainers.image.description="A real-time stock analytics pipeline on Kinesis" \
     org.opencontainers.image.licenses="MIT" \
