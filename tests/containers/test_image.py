@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.compare import compare
 from tests.containers.conftest import CANARY
-from tests.containers.docker import ROOT, SAFELY, docker, docker_run, inspect
+from tests.containers.docker import DATA, ROOT, SAFELY, docker, docker_run, inspect
+from tests.oracle import expect_replay
 
-_LARGEST_MB = 400
+_FILE = "sp500_daily.csv"
+_LARGEST_MB = 360
 _OFFLINE = {"SYFT_CHECK_FOR_APP_UPDATE": "false"}
 
 
@@ -94,6 +97,16 @@ def _secrets(files: tarfile.TarFile) -> list[str]:
             if CANARY.encode() in data or b"\n-----BEGIN PRIVATE KEY-----\n" in data:
                 found.append(member.name)
     return found
+
+
+@pytest.mark.timeout(300)
+def test_the_whole_system_runs_in_one_container(tmp_path: Path) -> None:
+    """`docker run tickertape:local local` replays real bars under the strictest flags, and all that it did is right."""
+    tmp_path.chmod(0o777)  # the container's user is somebody else
+    mounts = ["--volume", f"{DATA}:/data:ro", "--volume", f"{tmp_path}:/out"]
+    replay = ["--feed", "replay", "--file", f"/data/{_FILE}", "--speed", "max", "--once", "--export", "/out/run"]
+    docker("run", "--rm", *SAFELY, *mounts, "tickertape:local", "local", *replay)
+    compare(tmp_path / "run", expect_replay(DATA / _FILE), same_bytes=False)
 
 
 @pytest.mark.parametrize(
