@@ -22,11 +22,16 @@ def engine() -> Iterator[None]:
         patch.setenv("DOCKER_BUILDKIT", "1")
         if _ENGINE.exists():
             patch.setenv("PATH", "/usr/bin", prepend=os.pathsep)
-        if not _answers():
-            if not _ENGINE.exists():
-                pytest.exit("the container tests need Docker: start its engine", 1)
-            subprocess.run([_ENGINE, "start"], check=True)
-        yield
+        if _answers():
+            yield
+            return
+        if not _ENGINE.exists():
+            pytest.exit("the container tests need Docker: start its engine", 1)
+        subprocess.run([_ENGINE, "start"], check=True)
+        try:
+            yield
+        finally:
+            subprocess.run([_ENGINE, "stop"], check=True)
 
 
 def _answers() -> bool:

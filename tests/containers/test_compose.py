@@ -78,6 +78,15 @@ def test_what_is_stored_survives_down_and_up(system: Compose) -> None:
     assert _contents(system) == before
 
 
+@pytest.mark.parametrize(
+    ("flags", "producers"), [([], {"producer"}), (["--profile", "yahoo"], {"yahoo"})], ids=["simulated", "yahoo"]
+)
+def test_one_producer_is_chosen(flags: list[str], producers: set[str]) -> None:
+    """`docker compose up` starts the simulated market, with `--profile yahoo` live quotes instead."""
+    services = set(docker("compose", *flags, "config", "--services").split())
+    assert services & {"producer", "yahoo"} == producers
+
+
 def _contents(system: Compose) -> tuple[int, int, list[str]]:
     stores = system.stores()
     return stores.count_ticks(), stores.count_alerts(), stores.object_keys()
