@@ -30,7 +30,7 @@ HOURS = 730
 SECONDS = HOURS * 3600
 MILLION, KB, GB = 1e6, 1024, 2**30
 
-# AWS's list prices for us-east-1 in US dollars, of early 2026, from the pricing page of each service.
+# AWS's list prices for us-east-1 in US dollars, of 2026. docs/cost.md says which of them were compared with what.
 FARGATE_HOUR = {"X86_64": (0.04048, 0.004445), "ARM64": (0.03238, 0.00356)}  # of a vCPU, and of a GB
 SPOT_SHARE = 0.3  # "up to 70 % off": it moves
 PUBLIC_IPV4_HOUR = 0.005
@@ -51,7 +51,7 @@ LEASE_RENEWALS_A_FAILOVER_TIME = 3.1
 SHARD_LOG_BYTES, PRODUCER_LOG_BYTES = 10, 65  # a second
 PRODUCER_METRICS = 6
 
-# AWS's list of ECS metrics, each once for every cluster, service and task definition that it is about.
+# Container Insights' metrics, each once for every cluster, service and task definition that it is about.
 INSIGHTS_METRICS = {"ECS::Cluster": 13, "ECS::Service": 15, "ECS::TaskDefinition": 10}
 TARGET_TRACKING_ALARMS = 2
 FIRST_ON_DEMAND_SHARDS, ON_DEMAND_RECORDS_A_SHARD = 4, 500  # Kinesis keeps room for twice as much
@@ -75,7 +75,6 @@ class Deployment:
     interval_seconds: float
     stores: Parameters = field(default_factory=dict)
     services: Parameters = field(default_factory=dict)
-    retention_days: float = _default(ConsumerSettings, "retention_days")
     archive_seconds: float = _default(ConsumerSettings, "archive_seconds")
     alert_cooldown_seconds: float = _default(ConsumerSettings, "alert_cooldown_seconds")
     linger_milliseconds: float = _default(ProducerSettings, "publish_linger_milliseconds")
@@ -124,6 +123,8 @@ class Bill:
         self._deployment = deployment
         self._stack = Template(STACK, deployment.stores)
         self._services = Template(SERVICES, {"Image": "tickertape:1", **deployment.services})
+        (consumer,) = self._services.of_type("ECS::TaskDefinition")["ConsumerTask"]["ContainerDefinitions"]
+        self._settings = {variable["Name"]: variable["Value"] for variable in consumer["Environment"]}
         self._quotes = process(deployment.interval_seconds, deployment.alert_cooldown_seconds)
         self._ticks = deployment.ticks * SECONDS
         (self._stream,) = self._stack.of_type("Kinesis::Stream").values()
@@ -206,7 +207,7 @@ class Bill:
 
     def _tick_storage(self) -> float:
         size = self._quotes.row_bytes + ITEM_OVERHEAD_BYTES
-        kept = self._deployment.ticks * self._deployment.retention_days * 24 * 3600
+        kept = self._deployment.ticks * int(self._settings["RETENTION_DAYS"]) * 24 * 3600
         return kept * size / GB * (TABLE_GB + POINT_IN_TIME_GB)
 
     def _leases(self) -> float:
@@ -231,9 +232,7 @@ class Bill:
     def _metrics(self) -> float:
         from_logs = PRODUCER_METRICS + len(self._stack.of_type("Logs::MetricFilter"))
         insights = sum(count * len(self._services.of_type(kind)) for kind, count in INSIGHTS_METRICS.items())
-        (consumer,) = self._services.of_type("ECS::TaskDefinition")["ConsumerTask"]["ContainerDefinitions"]
-        settings = {variable["Name"]: variable["Value"] for variable in consumer["Environment"]}
-        sent = SECONDS * 1000 / int(settings["KCL_METRICS_BUFFER_TIME_MILLIS"])
+        sent = SECONDS * 1000 / int(self._settings["KCL_METRICS_BUFFER_TIME_MILLIS"])
         requests = self.tasks["Consumer"] * sent * math.ceil(KCL_METRICS / KCL_METRICS_A_REQUEST)
         return METRIC * (KCL_METRICS + from_logs + insights) + METRIC_REQUEST * requests
 
@@ -330,7 +329,7 @@ CHANGES: dict[str, Callable[[Deployment], Deployment]] = {
     "`RetrievalMode=FANOUT`": lambda d: d.with_stores(RetrievalMode="FANOUT"),
     "`AGGREGATE=true`, `PUBLISH_LINGER_MILLISECONDS=1000`, 4 instead of 16 shards": _aggregate,
     "`BillingMode: PROVISIONED` of `TicksTable`, autoscaled": lambda d: replace(d, provisioned_tables=True),
-    "`RETENTION_DAYS=7`": lambda d: replace(d, retention_days=7),
+    "`RetentionDays=7`": lambda d: d.with_services(RetentionDays=7),
     "`ARCHIVE_SECONDS=300`": lambda d: replace(d, archive_seconds=300),
     "`ALERT_COOLDOWN_SECONDS=3600`": lambda d: replace(d, alert_cooldown_seconds=3600),
     "`KCL_FAILOVER_TIME_MILLIS=10000`": lambda d: replace(d, kcl_failover_milliseconds=10_000),

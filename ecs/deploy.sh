@@ -4,7 +4,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 STACK=${STACK:-tickertape}
-ARCH=${ARCH:-X86_64}
 export AWS_PAGER=""
 
 fail() {
@@ -42,7 +41,7 @@ output() { # of the first stack
 
 push() {
     local platform repository tag image
-    case $ARCH in
+    case ${ARCH:=X86_64} in
         X86_64) platform=linux/amd64 ;;
         ARM64) platform=linux/arm64 ;;
         *) fail "ARCH is X86_64 or ARM64, not '$ARCH'" ;;
@@ -52,8 +51,9 @@ push() {
     aws ecr describe-repositories --repository-names "$repository" >/dev/null 2>&1 ||
         aws ecr create-repository --repository-name "$repository" --image-tag-mutability IMMUTABLE \
             --image-scanning-configuration scanOnPush=true >/dev/null
-    tag=$(git describe --always --dirty)-${ARCH,,}
-    [[ $tag != *-dirty-* ]] || tag+=-$(date -u +%Y%m%dT%H%M%S)
+    tag=$(git describe --always --dirty)
+    [[ $tag != *-dirty ]] || tag+=-$(date -u +%Y%m%dT%H%M%S)
+    tag+=-${ARCH,,}
     image=$(aws ecr describe-repositories --repository-names "$repository" \
         --query "repositories[0].repositoryUri" --output text):$tag
     if ! aws ecr describe-images --repository-name "$repository" --image-ids "imageTag=$tag" >/dev/null 2>&1; then
@@ -77,12 +77,16 @@ deploy() {
     local stores services
     read -ra stores <<<"${STORES:-}"
     read -ra services <<<"${SERVICES:-}"
+    case $IMAGE in # push ends the tag with it
+        *-x86_64) services+=(CpuArchitecture=X86_64) ;;
+        *-arm64) services+=(CpuArchitecture=ARM64) ;;
+    esac
     aws cloudformation deploy --stack-name "$STACK" --template-file infra/stack.yaml \
         --capabilities CAPABILITY_IAM --no-fail-on-empty-changeset \
         ${stores[@]+--parameter-overrides "${stores[@]}"}
     aws cloudformation deploy --stack-name "$STACK-services" --template-file ecs/services.yaml \
         --no-fail-on-empty-changeset \
-        --parameter-overrides "Stack=$STACK" "Image=$IMAGE" "CpuArchitecture=$ARCH" ${services[@]+"${services[@]}"}
+        --parameter-overrides "Stack=$STACK" "Image=$IMAGE" ${services[@]+"${services[@]}"}
     aws cloudformation describe-stacks --stack-name "$STACK-services" \
         --query "Stacks[0].Outputs[?OutputKey=='Dashboard'].OutputValue" --output text
 }
