@@ -3,7 +3,7 @@
 `consume` looks for the stores before it starts; `check` also tries what is done with them later.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -84,8 +84,8 @@ def kcl(settings: ConsumerSettings) -> list[Need]:
     """What the KCL keeps: its tables come into being at the first start."""
     name = settings.application_name
     return [
-        _lease_table(name, "leaseKey"),
-        _lease_table(f"{name}-CoordinatorState", "key"),
+        _kcl_table(name, "leaseKey", {"DescribeTable", "Scan", "GetItem", "PutItem", "UpdateItem", "DeleteItem"}),
+        _kcl_table(f"{name}-CoordinatorState", "key", {"DescribeTable", "GetItem", "PutItem"}),
         Need(f"metrics of {name}", {"PutMetricData": _untried("takes a metric: without it the KCL only warns")}),
     ]
 
@@ -165,7 +165,7 @@ def _topic(arn: str) -> Need:
     )
 
 
-def _lease_table(name: str, key_name: str) -> Need:
+def _kcl_table(name: str, key_name: str, used: Collection[str]) -> Need:
     dynamodb: DynamoDBClient = aws.client("dynamodb")
     key = {key_name: _NOBODY}
 
@@ -175,16 +175,16 @@ def _lease_table(name: str, key_name: str) -> Need:
         except dynamodb.exceptions.ResourceNotFoundException:
             raise UntriedError("is not there yet: the first start makes it, which takes CreateTable") from None
 
+    calls: dict[str, Call] = {
+        "DescribeTable": describe,
+        "Scan": lambda: dynamodb.scan(TableName=name, Limit=1),
+        "GetItem": lambda: dynamodb.get_item(TableName=name, Key=key),
+        "PutItem": _unmet(dynamodb.put_item, key_name, TableName=name, Item=key),
+        "UpdateItem": _unmet(dynamodb.update_item, key_name, TableName=name, Key=key),
+        "DeleteItem": _unmet(dynamodb.delete_item, key_name, TableName=name, Key=key),
+    }
     return Need(
-        f"table {name} (APPLICATION_NAME)",
-        {
-            "DescribeTable": describe,
-            "Scan": lambda: dynamodb.scan(TableName=name, Limit=1),
-            "GetItem": lambda: dynamodb.get_item(TableName=name, Key=key),
-            "PutItem": _unmet(dynamodb.put_item, key_name, TableName=name, Item=key),
-            "UpdateItem": _unmet(dynamodb.update_item, key_name, TableName=name, Key=key),
-            "DeleteItem": _unmet(dynamodb.delete_item, key_name, TableName=name, Key=key),
-        },
+        f"table {name} (APPLICATION_NAME)", {action: call for action, call in calls.items() if action in used}
     )
 
 

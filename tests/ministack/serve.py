@@ -22,6 +22,10 @@ async def _serve(listener: socket.socket) -> None:
     config.loglevel = "ERROR"
     from ministack.app import app  # noqa: PLC0415  (it reads its settings from the environment when it is imported)
 
+    import blanks  # noqa: PLC0415  (likewise)
+
+    blanks.fill()
+
     async def behind_tls(scope: Any, *more: Any) -> None:
         """Have requests look as if they came with TLS, without which the bucket takes nothing."""
         await app({**scope, "headers": [*scope.get("headers", ()), (b"x-forwarded-proto", b"https")]}, *more)

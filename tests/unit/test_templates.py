@@ -138,12 +138,20 @@ def test_alarms_can_reach_the_operators() -> None:
     topic = stack.of_type("SNS::Topic")["OperatorTopic"]
     assert topic["KmsMasterKeyId"] == "<OperatorKey.Arn>"
     allowed = {"cloudwatch.amazonaws.com", "budgets.amazonaws.com"}
-    (policy,) = stack.of_type("SNS::TopicPolicy").values()
-    (publish,) = policy["PolicyDocument"]["Statement"]
+    (publish,) = stack.of_type("SNS::TopicPolicy")["OperatorTopicPolicy"]["PolicyDocument"]["Statement"]
     use = stack.of_type("KMS::Key")["OperatorKey"]["KeyPolicy"]["Statement"][1]
     assert set(publish["Principal"]["Service"]) == set(use["Principal"]["Service"]) == allowed
     assert publish["Action"] == "sns:Publish"
     assert set(use["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey*"}
+
+
+def test_only_the_consumer_publishes_alerts() -> None:
+    """The topic's policy names the consumer's role and nobody else; SNS's own would name everybody in the account."""
+    policy = Template(STACK).of_type("SNS::TopicPolicy")["AlertTopicPolicy"]
+    assert policy["Topics"] == ["<AlertTopic>"]
+    (publish,) = policy["PolicyDocument"]["Statement"]
+    assert publish["Principal"] == {"AWS": "<ConsumerRole.Arn>"}
+    assert (publish["Effect"], publish["Action"]) == ("Allow", "sns:Publish")
 
 
 def test_bucket_is_closed() -> None:
