@@ -183,9 +183,7 @@ def _kcl_table(name: str, key_name: str, used: Collection[str]) -> Need:
         "UpdateItem": _unmet(dynamodb.update_item, key_name, TableName=name, Key=key),
         "DeleteItem": _unmet(dynamodb.delete_item, key_name, TableName=name, Key=key),
     }
-    return Need(
-        f"table {name} (APPLICATION_NAME)", {action: call for action, call in calls.items() if action in used}
-    )
+    return Need(f"table {name} (APPLICATION_NAME)", {action: call for action, call in calls.items() if action in used})
 
 
 def _unmet(write: Callable[..., object], key_name: str, **request: Any) -> Call:  # noqa: ANN401  (a request's parameters)

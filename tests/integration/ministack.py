@@ -44,9 +44,7 @@ def command() -> list[str]:
 
 def _uv(*arguments: str) -> None:
     uv = Path(sys.executable).with_name("uv")
-    ended = subprocess.run(
-        [str(uv), *arguments], capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=False
-    )
+    ended = subprocess.run([str(uv), *arguments], capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=False)
     assert ended.returncode == 0, f"MiniStack could not be installed, is there a network? {ended.stderr}"
 
 

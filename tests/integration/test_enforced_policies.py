@@ -179,10 +179,10 @@ def test_roles_are_for_tasks_alone(tmp_path: Path) -> None:
 
 def client(account: Pipeline, role: str, service: str) -> Any:  # noqa: ANN401  (boto3 makes clients' types at run time)
     """Make a client of somebody who has a role."""
-    keys = {name.lower(): value for name, value in ministack.take_role(account, role).items()}
-    return boto3.Session(**keys, region_name="us-east-1").client(  # type: ignore[call-overload]  # as above
-        service, endpoint_url=account.url, config=Config(parameter_validation=False)
-    )
+    key, secret, token = ministack.take_role(account, role).values()
+    session = boto3.Session(key, secret, token, region_name="us-east-1")
+    config = Config(parameter_validation=False)
+    return session.client(service, endpoint_url=account.url, config=config)  # type: ignore[call-overload]  # as above
 
 
 def refusal(client: Any, operation: str, **request: Any) -> str:  # noqa: ANN401  (as above)

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
-import cbor2
 from ministack.core import iam_actions
 from ministack.services import kinesis
 
@@ -61,5 +60,5 @@ def _of_metrics(context_of: Callable[..., dict[str, Any]]) -> Callable[..., dict
 
 def _namespace(body: bytes) -> str:
     """Read it as Java says it, or as boto3 does."""
-    said = parse_qs(body.decode())["Namespace"][0] if body.startswith(b"Action=") else cbor2.loads(body)["Namespace"]
+    said = parse_qs(body.decode())["Namespace"][0] if body.startswith(b"Action=") else json.loads(body)["Namespace"]
     return str(said)

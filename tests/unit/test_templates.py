@@ -180,6 +180,38 @@ def test_archive_is_kept_as_long_as_one_wants() -> None:
     assert rules["expiration"]["ExpirationInDays"] == 365
 
 
+@pytest.mark.parametrize("name", ["TicksTable", "AlertsTable"])
+def test_tables_expire_rows_and_can_be_restored(name: str) -> None:
+    """Rows expire by the attribute that the consumer writes, and a table goes back to any second of the last weeks."""
+    table = Template(STACK).of_type("DynamoDB::Table")[name]
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+
+
+def test_named_queries_read_a_few_days_of_our_tables() -> None:
+    """Each query belongs to our workgroup and database, reads one of its tables, and only some of the partitions."""
+    stack = Template(STACK)
+    tables = {table["TableInput"]["Name"] for table in stack.of_type("Glue::Table").values()}
+    queries = stack.of_type("Athena::NamedQuery")
+    assert len(queries) == 4
+    for query in queries.values():
+        assert (query["WorkGroup"], query["Database"]) == ("<Workgroup>", "<Catalog>")
+        (table,) = re.findall(r"^FROM (\w+)$", query["QueryString"], re.MULTILINE)
+        assert table in tables
+        assert re.search(r"^WHERE dt >?= current_date", query["QueryString"], re.MULTILINE)
+
+
+def test_the_budget_tells_the_operators() -> None:
+    """The budget is of the amount that was asked for, in dollars a month; 0 is none, and operators hear of it."""
+    assert Template(STACK, {"MonthlyBudget": 0}).of_type("Budgets::Budget") == {}
+    (budget,) = Template(STACK, {"MonthlyBudget": 50}).of_type("Budgets::Budget").values()
+    assert budget["Budget"]["BudgetLimit"] == {"Amount": 50, "Unit": "USD"}
+    assert (budget["Budget"]["BudgetType"], budget["Budget"]["TimeUnit"]) == ("COST", "MONTHLY")
+    told = [subscriber for n in budget["NotificationsWithSubscribers"] for subscriber in n["Subscribers"]]
+    assert told
+    assert all(s == {"SubscriptionType": "SNS", "Address": "<OperatorTopic>"} for s in told)
+
+
 def test_an_on_demand_stream_has_no_number_of_shards() -> None:
     """Kinesis refuses a number of shards for a stream whose shards it counts itself."""
     (stream,) = Template(STACK, {"StreamMode": "ON_DEMAND"}).of_type("Kinesis::Stream").values()
