@@ -50,7 +50,7 @@ def check(settings: ConsumerSettings) -> None:
         One of them is missing or may not be seen; the message names it and what to do.
 
     """
-    for about, calls in stores(settings):
+    for about, calls in stores(settings, polls=True):
         ask(about, next(iter(calls.values())))
 
 
@@ -69,10 +69,10 @@ def ask(about: str, call: Callable[[], Result]) -> Result:
         raise aws.explain(error, about) from error
 
 
-def stores(settings: ConsumerSettings) -> list[Need]:
-    """What must be there before the first start."""
+def stores(settings: ConsumerSettings, *, polls: bool) -> list[Need]:
+    """What must be there before the first start; one who does not poll has enhanced fan-out."""
     return [
-        _stream(settings.stream_name),
+        _stream(settings.stream_name, polls=polls),
         _table(settings.ticks_table, "TICKS_TABLE", "timestamp"),
         _table(settings.alerts_table, "ALERTS_TABLE", "alert_id"),
         _bucket(settings.archive_bucket),
@@ -90,7 +90,7 @@ def kcl(settings: ConsumerSettings) -> list[Need]:
     ]
 
 
-def _stream(name: str) -> Need:
+def _stream(name: str, *, polls: bool) -> Need:
     kinesis: KinesisClient = aws.client("kinesis")
 
     def first_shard() -> str:
@@ -100,16 +100,20 @@ def _stream(name: str) -> Need:
         answer = kinesis.get_shard_iterator(StreamName=name, ShardId=first_shard(), ShardIteratorType="LATEST")
         return answer["ShardIterator"]
 
-    return Need(
-        f"stream {name} (STREAM_NAME)",
-        {
-            "DescribeStreamSummary": lambda: kinesis.describe_stream_summary(StreamName=name),
-            "ListShards": first_shard,
-            "GetShardIterator": iterator,
-            "GetRecords": lambda: kinesis.get_records(ShardIterator=iterator(), Limit=1),
-            "PutRecords": _untried("takes a record: `produce` says in its first seconds whether it is denied"),
-        },
-    )
+    found: dict[str, Call] = {
+        "DescribeStreamSummary": lambda: kinesis.describe_stream_summary(StreamName=name),
+        "ListShards": first_shard,
+    }
+    polled: dict[str, Call] = {
+        "GetShardIterator": iterator,
+        "GetRecords": lambda: kinesis.get_records(ShardIterator=iterator(), Limit=1),
+    }
+    subscribed: dict[str, Call] = {
+        "RegisterStreamConsumer": _untried("would make a consumer that is paid for by the hour"),
+        "SubscribeToShard": _untried("needs that consumer: the first start makes it"),
+    }
+    published = {"PutRecords": _untried("takes a record: `produce` says in its first seconds whether it is denied")}
+    return Need(f"stream {name} (STREAM_NAME)", {**found, **(polled if polls else subscribed), **published})
 
 
 def _table(name: str, setting: str, range_key: str) -> Need:

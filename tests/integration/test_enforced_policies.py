@@ -17,7 +17,7 @@ from tests.integration import ministack
 from tests.integration.pipeline import APPLICATION, STACK_NAME, Pipeline
 from tests.integration.traffic import DATA, traffic
 from tests.oracle import Settings, expect
-from tests.templates import SERVICES, STACK, Template
+from tests.templates import ROOT, SERVICES, STACK, Template
 
 SUBSCRIBED = {"AlertEmail": "a@b.example", "AlertPhone": "+4915112345678", "OperatorEmail": "a@b.example"}
 _BARS = 200
@@ -108,6 +108,7 @@ def test_with_fan_out_too(tmp_path: Path) -> None:
         stream = pipeline.kinesis.describe_stream_summary(StreamName=STREAM)["StreamDescriptionSummary"]
         (consumer,) = pipeline.kinesis.list_stream_consumers(StreamARN=stream["StreamARN"])["Consumers"]
         assert consumer["ConsumerName"] == APPLICATION
+        check(pipeline)
 
 
 def run_tasks(pipeline: Pipeline, folder: Path) -> None:
@@ -129,10 +130,15 @@ def run_tasks(pipeline: Pipeline, folder: Path) -> None:
 
 def test_check_finds_nothing_missing(account: Pipeline) -> None:
     """`tickertape check` asks for nothing that the consumer's role does not have."""
-    environment = account.environment() | ministack.take_role(account, "ConsumerRoleArn")
+    check(account)
+
+
+def check(pipeline: Pipeline) -> None:
+    """Run it as the consumer."""
+    mode = {"KCL_RETRIEVAL_MODE": pipeline.outputs["RetrievalMode"]}
     run = subprocess.run(
         [sys.executable, "-m", "tickertape", "check"],
-        env=environment,
+        env=pipeline.environment() | mode | ministack.take_role(pipeline, "ConsumerRoleArn"),
         capture_output=True,
         text=True,
         timeout=90,
@@ -211,6 +217,15 @@ def test_both_templates_deploy(account: Pipeline, network: str) -> None:
         assert container["logConfiguration"]["options"]["awslogs-group"] == account.outputs[f"{task}Logs"]
         told = {variable["name"]: variable["value"] for variable in container["environment"]}
         assert {name: told[name] for name in settings} == {name: account.environment()[name] for name in settings}
+
+
+def test_documents_tell_what_is_refused() -> None:
+    """docs/deploy.md names each type of resource that this deployment goes without."""
+    text = (ROOT / "docs" / "deploy.md").read_text()
+    resources = [*Template(STACK).resources.values(), *Template(SERVICES, {"Image": "tickertape:1"}).resources.values()]
+    types = {resource["Type"] for resource in resources if ministack.refuses(resource)}
+    assert len(types) == 5
+    assert [kind for kind in types if f"`{kind}`" not in text] == []
 
 
 def created(account: Pipeline, stack: str) -> dict[str, str]:

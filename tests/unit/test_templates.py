@@ -91,8 +91,8 @@ def test_metrics_go_to_our_namespace_only() -> None:
     assert metrics["Condition"] == {"StringEquals": {"cloudwatch:namespace": "mine"}}
 
 
-def test_fan_out_is_granted_only_where_it_is_used() -> None:
-    """Without enhanced fan-out, the consumer may not register as somebody who is to be paid for."""
+def test_one_way_of_reading_is_granted() -> None:
+    """The consumer may either poll, or register for enhanced fan-out, which is to be paid for, and read that way."""
     polling, fanning = (
         {action for s in statements("ConsumerRole", RetrievalMode=mode) for action in listed(s["Action"])}
         for mode in ("POLLING", "FANOUT")
@@ -102,6 +102,7 @@ def test_fan_out_is_granted_only_where_it_is_used() -> None:
         "kinesis:RegisterStreamConsumer",
         "kinesis:SubscribeToShard",
     }
+    assert polling - fanning == {"kinesis:GetRecords", "kinesis:GetShardIterator"}
 
 
 @pytest.mark.parametrize("role", ROLES)
