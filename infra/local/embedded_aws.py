@@ -1,7 +1,7 @@
-"""An AWS in one process on loopback: moto's services behind a server that speaks HTTP/1.1 and HTTP/2.
+"""An AWS in one process, on loopback by default: moto's services behind a server that speaks HTTP/1.1 and HTTP/2.
 
 ``python -m infra.local.embedded_aws [--port N]`` prints its URL on stdout and serves until it is stopped or its parent
-is gone. Everything is kept in memory.
+is gone. Everything is kept in memory; with ``--keep FILE`` it is there again at the next start.
 """
 
 import argparse
@@ -14,13 +14,14 @@ import sys
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from common.errors import UserError
-from infra.local import faster_moto
+from infra.local import faster_moto, kept_state
 
 _LARGEST_REQUEST_BYTES = 64 * 1024 * 1024
 _PARENT_CHECK_SECONDS = 0.5
@@ -28,32 +29,37 @@ _PARENT_CHECK_SECONDS = 0.5
 
 def main(arguments: list[str]) -> int:
     """Serve until stopped; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m infra.local.embedded_aws", description="An AWS in memory, on loopback."
-    )
+    parser = argparse.ArgumentParser(prog="python -m infra.local.embedded_aws", description="An AWS in memory.")
+    parser.add_argument("--host", default="127.0.0.1", help="the IPv4 address to listen on (default: loopback)")
     parser.add_argument("--port", type=int, default=0, help="the port to listen on (default: any that is free)")
+    parser.add_argument("--keep", type=Path, help="a file that keeps all but queues until the next start")
+    options = parser.parse_args(arguments)
     try:
-        listener = _listen(parser.parse_args(arguments).port)
+        listener = _listen(options.host, options.port)
     except UserError as error:
         sys.stderr.write(f"tickertape: {error}\n")
         return error.exit_code
     logging.disable()  # moto and its web framework would tell every request,
     warnings.simplefilter("ignore")  # and which resources of the stack it passes over
     faster_moto.apply()
+    if options.keep:
+        kept_state.load(options.keep)
     asyncio.run(_serve(listener))
+    if options.keep:
+        kept_state.save(options.keep)
     return 0
 
 
-def _listen(port: int) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind(("127.0.0.1", port))
+        listener.bind((host, port))
         listener.listen(128)
     except (OSError, OverflowError) as error:
         listener.close()
         raise UserError(
-            f"port {port} cannot be listened on ({getattr(error, 'strerror', None) or error}): "
+            f"port {port} of {host} cannot be listened on ({getattr(error, 'strerror', None) or error}): "
             "choose another with --port, or leave it out for any that is free"
         ) from None
     return listener
@@ -64,7 +70,8 @@ async def _serve(listener: socket.socket) -> None:
     # moto's stores are not thread-safe, and hypercorn runs WSGI applications on this pool: one thread, one at a time.
     loop.set_default_executor(ThreadPoolExecutor(max_workers=1))
     config = Config()
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    host, port = listener.getsockname()
+    url = f"http://{host}:{port}"
     config.bind = [f"fd://{listener.detach()}"]
     config.wsgi_max_body_size = _LARGEST_REQUEST_BYTES
     config.accesslog = config.errorlog = None

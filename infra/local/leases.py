@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def create_leases(
     kinesis: "KinesisClient", dynamodb: "DynamoDBClient", *, stream_name: str, application_name: str
 ) -> None:
-    """Create the application's lease table with an unowned lease for every shard of the stream."""
+    """Create the application's lease table with an unowned lease for every shard of the stream, unless it is there."""
+    if application_name in dynamodb.list_tables()["TableNames"]:
+        return
     dynamodb.create_table(
         TableName=application_name,
         KeySchema=[{"AttributeName": "leaseKey", "KeyType": "HASH"}],

@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,16 +53,23 @@ def use_endpoint(url: str) -> None:
 
 
 def deploy(shards: int) -> Stack:
-    """Create the stack and the queue, and wait until they are there."""
+    """Create the stack, unless it is there, and the queue."""
     cloudformation = aws.client("cloudformation")
-    cloudformation.create_stack(
-        StackName=_STACK_NAME,
-        TemplateBody=TEMPLATE.read_text(),
-        Parameters=[{"ParameterKey": "ShardCount", "ParameterValue": str(shards)}],
-    )
+    with suppress(cloudformation.exceptions.AlreadyExistsException):
+        cloudformation.create_stack(
+            StackName=_STACK_NAME,
+            TemplateBody=TEMPLATE.read_text(),
+            Parameters=[{"ParameterKey": "ShardCount", "ParameterValue": str(shards)}],
+        )
     cloudformation.get_waiter("stack_create_complete").wait(
         StackName=_STACK_NAME, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
     )
+    return deployed()
+
+
+def deployed() -> Stack:
+    """Look up the names of the stack's parts; the queue is created if it is not there."""
+    cloudformation = aws.client("cloudformation")
     described = cloudformation.describe_stacks(StackName=_STACK_NAME)["Stacks"][0]["Outputs"]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in described}
     return Stack(

@@ -56,9 +56,12 @@ def line(snapshot: Snapshot) -> str:
     """Say in one line how far a run is, with the quotes that moved most."""
     counts = (
         f"{snapshot.elapsed_seconds:4.0f} s  {snapshot.phase}: {snapshot.stored:,} ticks stored"
-        f" ({snapshot.stored_per_second:,.0f}/s), {snapshot.alerts:,} alerts, {snapshot.duplicates:,} duplicates,"
-        f" {snapshot.late:,} late, {snapshot.quarantined:,} quarantined, {snapshot.archive_objects:,} archive objects"
+        f" ({snapshot.stored_per_second:,.0f}/s), {snapshot.alerts:,} alerts,"
     )
+    logged = {"duplicates": snapshot.duplicates, "late": snapshot.late, "quarantined": snapshot.quarantined}
+    for name, count in logged.items():
+        counts += f" {count:,} {name}," if count is not None else ""
+    counts += f" {snapshot.archive_objects:,} archive objects"
     if behind := _behind_text(snapshot):
         counts += f", {behind} behind"
     movers = sorted(snapshot.quotes, key=lambda quote: -abs(quote.row.get("change_percent") or 0))
@@ -74,11 +77,11 @@ def _summary(snapshot: Snapshot, width: int) -> Panel:
     counts = [
         (f"{snapshot.stored:,}", "bold green", f"ticks ({snapshot.stored_per_second:,.0f}/s)"),
         (f"{snapshot.alerts:,}", "bold", "alerts"),
-        (f"{snapshot.suppressed:,}", "", "suppressed"),
+        (_count(snapshot.suppressed), "", "suppressed"),
         (f"{snapshot.archive_objects:,}", "", "archive objects"),
-        (f"{snapshot.duplicates:,}", "", "duplicates"),
-        (f"{snapshot.late:,}", "", "late"),
-        (f"{snapshot.quarantined:,}", "bold red" if snapshot.quarantined else "", "quarantined"),
+        (_count(snapshot.duplicates), "", "duplicates"),
+        (_count(snapshot.late), "", "late"),
+        (_count(snapshot.quarantined), "bold red" if snapshot.quarantined else "", "quarantined"),
         (_behind_text(snapshot) or "-", "", "behind"),
     ]
     cells = [Text.assemble((value, style), " ", (name, "dim")) for value, style, name in counts]
@@ -163,7 +166,7 @@ def _shards(shards: list[Shard]) -> Panel:
         table.add_row(
             shard.lease.shard_id.removeprefix("shardId-").lstrip("0") or "0",
             shard.lease.owner[-8:] or Text("nobody", style="yellow"),
-            f"{shard.ticks:,}",
+            _count(shard.ticks),
             _behind(shard),
         )
     body: RenderableType = table if shards else Text("not taken yet", style="dim")
@@ -181,6 +184,10 @@ def _behind(shard: Shard) -> Text:
 def _behind_text(snapshot: Snapshot) -> str:
     known = [shard.millis_behind for shard in snapshot.shards if shard.millis_behind is not None]
     return f"{max(known) / 1000:.1f} s" if known else ""
+
+
+def _count(count: int | None) -> str:
+    return "-" if count is None else f"{count:,}"
 
 
 def _number(value: Decimal | None) -> str:

@@ -32,7 +32,7 @@ class Shard:
     """A shard's lease, and what its last archived window said."""
 
     lease: Lease
-    ticks: int
+    ticks: int | None
     millis_behind: int | None
 
 
@@ -45,10 +45,11 @@ class Snapshot:
     stored: int
     stored_per_second: float
     alerts: int
-    suppressed: int
-    duplicates: int
-    late: int
-    quarantined: int
+    suppressed: int | None
+    """This and the next three are None where no consumer's log can be read."""
+    duplicates: int | None
+    late: int | None
+    quarantined: int | None
     archive_objects: int
     quotes: list[Quote]
     newest_alerts: list[Row]
@@ -142,10 +143,10 @@ class Watch:
             stored=stored,
             stored_per_second=self._rate(stored),
             alerts=self._stores.count_alerts(),
-            suppressed=counts.suppressed,
-            duplicates=counts.duplicates,
-            late=counts.late,
-            quarantined=counts.quarantined,
+            suppressed=self._logged(counts.suppressed),
+            duplicates=self._logged(counts.duplicates),
+            late=self._logged(counts.late),
+            quarantined=self._logged(counts.quarantined),
             archive_objects=self._objects,
             quotes=[
                 Quote(rows[-1], [row["price"] for row in rows]) for _, rows in sorted(self._history.items()) if rows
@@ -180,4 +181,7 @@ class Watch:
 
     def _shard(self, lease: Lease) -> Shard:
         counts = self._counts.shards.get(lease.shard_id, _ShardCounts())
-        return Shard(lease, counts.ticks, counts.millis_behind)
+        return Shard(lease, self._logged(counts.ticks), counts.millis_behind)
+
+    def _logged(self, count: int) -> int | None:
+        return count if self._logs else None

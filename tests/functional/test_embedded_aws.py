@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ import h2.events
 import pytest
 
 from common import aws
-from infra.local.stack import use_endpoint
+from infra.local.stack import deploy, use_endpoint
+from infra.local.stores import Stores
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "infra.local.embedded_aws"]
@@ -85,6 +87,39 @@ def test_port_in_use_is_said_in_one_line(url: str) -> None:
     assert result.stdout == ""
     assert len(result.stderr.splitlines()) == 1
     assert f"port {port}" in result.stderr
+
+
+def test_what_is_kept_is_there_at_the_next_start(tmp_path: Path, url: str) -> None:
+    """With --keep, stack, records, rows, objects and subscriptions outlive the process; a queue is created anew."""
+    with _kept(tmp_path / "state") as address:
+        use_endpoint(address)
+        stack = deploy(1)
+        aws.client("kinesis").put_record(StreamName=stack.stream, Data=b"x", PartitionKey="KO")
+        item = {"symbol": {"S": "KO"}, "timestamp": {"S": "now"}}
+        aws.client("dynamodb").put_item(TableName=stack.ticks_table, Item=item)
+        aws.client("s3").put_object(Bucket=stack.archive_bucket, Key="a/b", Body=b"object")
+    with _kept(tmp_path / "state") as address:
+        use_endpoint(address)
+        stores = Stores(deploy(1), "application")
+        assert list(stores.ticks()) == [{"symbol": "KO", "timestamp": "now"}]
+        assert stores.object_bytes("a/b") == b"object"
+        shard = {"StreamName": stack.stream, "ShardId": "shardId-000000000000", "ShardIteratorType": "TRIM_HORIZON"}
+        iterator = aws.client("kinesis").get_shard_iterator(**shard)["ShardIterator"]
+        records = aws.client("kinesis").get_records(ShardIterator=iterator)["Records"]
+        assert [record["Data"] for record in records] == [b"x"]
+        aws.client("sns").publish(TopicArn=stack.alert_topic_arn, Message='{"symbol": "KO"}')
+        assert stores.take_messages() == [{"symbol": "KO"}]
+    use_endpoint(url)
+
+
+@contextmanager
+def _kept(file: Path) -> Iterator[str]:
+    command = [*COMMAND, "--host", "127.0.0.1", "--keep", str(file)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.terminate()
+        assert process.wait(10) == 0
 
 
 def test_ends_when_its_parent_is_killed() -> None:

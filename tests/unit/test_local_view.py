@@ -1,5 +1,6 @@
 """The live view: what it shows of a snapshot, at which sizes."""
 
+from dataclasses import replace
 from decimal import Decimal
 from io import StringIO
 from pathlib import Path
@@ -105,6 +106,13 @@ def test_line_says_counts_and_the_quotes_that_moved_most() -> None:
     text = view.line(snapshot)
     assert "1,308 ticks stored (24/s), 65 alerts, 1 duplicates, 2 late, 4 quarantined, 20 archive objects" in text
     assert "0.2 s behind | MOVER 9.00 +12.00 % SMA-5 - SMA-20 -" in text
+
+
+def test_counts_that_nobody_knows_are_not_shown() -> None:
+    """Where no consumer's log can be read, the line leaves out what only logs tell, and the screen shows dashes."""
+    unknown = replace(_snapshot(), suppressed=None, duplicates=None, late=None, quarantined=None)
+    assert "65 alerts, 20 archive objects" in view.line(unknown)
+    assert "- duplicates" in _draw(unknown, 100, 30)
 
 
 def test_picture_is_an_svg_of_the_screen(tmp_path: Path) -> None:

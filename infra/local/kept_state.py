@@ -1,0 +1,37 @@
+"""What the embedded AWS holds, in a file while it does not run.
+
+Queues are left out: moto's cannot be written, and all that reads ours is a view.
+"""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+from moto.cloudformation.models import cloudformation_backends
+from moto.dynamodb.models import dynamodb_backends
+from moto.kinesis.models import kinesis_backends
+from moto.s3.models import s3_backends
+from moto.sns.models import sns_backends
+
+_BACKENDS: dict[str, dict[str, Any]] = {
+    "cloudformation": cloudformation_backends,
+    "dynamodb": dynamodb_backends,
+    "kinesis": kinesis_backends,
+    "s3": s3_backends,
+    "sns": sns_backends,
+}
+
+
+def load(file: Path) -> None:
+    """Bring back what `save` has written, if it has."""
+    if file.exists():
+        for service, accounts in pickle.loads(file.read_bytes()).items():  # noqa: S301  (nobody else writes this file)
+            _BACKENDS[service].update(accounts)
+
+
+def save(file: Path) -> None:
+    """Write the file anew; nobody may be served meanwhile."""
+    state = {service: dict(backend) for service, backend in _BACKENDS.items()}
+    whole = file.with_suffix(".new")
+    whole.write_bytes(pickle.dumps(state))
+    whole.replace(file)

@@ -1,0 +1,60 @@
+"""An engine and the images, once for all tests."""
+
+import os
+import ssl
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.containers.docker import ROOT, docker
+
+_ENGINE = ROOT.parent / "shared" / "docker-engine"
+CANARY = "tickertape-canary-4f1c9a7e"
+"""A line in the file that the build gets as its secret."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engine() -> Iterator[None]:
+    """A Docker Engine: the one that runs, else the one that a developer's machine without a registry has beside us."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOCKER_BUILDKIT", "1")
+        if _ENGINE.exists():
+            patch.setenv("PATH", "/usr/bin", prepend=os.pathsep)
+        if _answers():
+            yield
+            return
+        if not _ENGINE.exists():
+            pytest.exit("the container tests need Docker: start its engine", 1)
+        subprocess.run([_ENGINE, "start"], check=True)
+        try:
+            yield
+        finally:
+            subprocess.run([_ENGINE, "stop"], check=True)
+
+
+def _answers() -> bool:
+    try:
+        return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture(scope="session", autouse=True)
+def images(engine: None, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Both images, built from this tree as the documents say."""
+    secret = tmp_path_factory.mktemp("build") / "ca.crt"
+    authorities = Path(os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile or os.devnull)
+    secret.write_bytes(authorities.read_bytes() + f"\n# {CANARY}\n".encode())
+    for target, tag in (("production", "tickertape"), ("local", "tickertape:local")):
+        docker("build", "--secret", f"id=ca,src={secret}", "--target", target, "--tag", tag, ".")
+
+
+@pytest.fixture(autouse=True)
+def _own_environment() -> Iterator[None]:
+    """What a test says in the environment ends with it."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
