@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from hashlib import md5
 from itertools import count, islice
-from pathlib import Path
 from typing import Any
 
 import pytest

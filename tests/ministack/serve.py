@@ -20,9 +20,13 @@ async def _serve(listener: socket.socket) -> None:
     config.bind = [f"fd://{listener.detach()}"]
     config.keep_alive_timeout = 3600
     config.loglevel = "ERROR"
-    from ministack.app import app  # noqa: PLC0415  (it reads its settings from the environment when it is imported)
+    # Only now, as MiniStack reads its settings from the environment when it is imported.
+    import blanks  # type: ignore[import-not-found]  # it is beside this script
+    from ministack.app import app
 
-    async def behind_tls(scope: Any, *more: Any) -> None:
+    blanks.fill()
+
+    async def behind_tls(scope: Any, *more: Any) -> None:  # noqa: ANN401  (ASGI: it only passes them on)
         """Have requests look as if they came with TLS, without which the bucket takes nothing."""
         await app({**scope, "headers": [*scope.get("headers", ()), (b"x-forwarded-proto", b"https")]}, *more)
 
@@ -44,12 +48,13 @@ def main() -> None:
         GATEWAY_PORT=port,
         MINISTACK_ACCOUNT_ID="123456789012",
         AWS_ACCESS_KEY_ID="embedded",  # who may do all
-        AWS_SECRET_ACCESS_KEY="embedded",
+        AWS_SECRET_ACCESS_KEY="embedded",  # noqa: S106  (it is on loopback, and has nothing)
         IOT_MTLS_ENABLED="0",  # a port that nobody asked for
         SFTP_ENABLED="0",  # likewise
     )
-    print(f"http://127.0.0.1:{port}", flush=True)
+    print(f"http://127.0.0.1:{port}", flush=True)  # noqa: T201  (how the parent learns the port)
     asyncio.run(_serve(listener))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -91,8 +91,8 @@ def test_metrics_go_to_our_namespace_only() -> None:
     assert metrics["Condition"] == {"StringEquals": {"cloudwatch:namespace": "mine"}}
 
 
-def test_fan_out_is_granted_only_where_it_is_used() -> None:
-    """Without enhanced fan-out, the consumer may not register as somebody who is to be paid for."""
+def test_one_way_of_reading_is_granted() -> None:
+    """The consumer may either poll, or register for enhanced fan-out, which is to be paid for, and read that way."""
     polling, fanning = (
         {action for s in statements("ConsumerRole", RetrievalMode=mode) for action in listed(s["Action"])}
         for mode in ("POLLING", "FANOUT")
@@ -102,6 +102,7 @@ def test_fan_out_is_granted_only_where_it_is_used() -> None:
         "kinesis:RegisterStreamConsumer",
         "kinesis:SubscribeToShard",
     }
+    assert polling - fanning == {"kinesis:GetRecords", "kinesis:GetShardIterator"}
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -138,12 +139,20 @@ def test_alarms_can_reach_the_operators() -> None:
     topic = stack.of_type("SNS::Topic")["OperatorTopic"]
     assert topic["KmsMasterKeyId"] == "<OperatorKey.Arn>"
     allowed = {"cloudwatch.amazonaws.com", "budgets.amazonaws.com"}
-    (policy,) = stack.of_type("SNS::TopicPolicy").values()
-    (publish,) = policy["PolicyDocument"]["Statement"]
+    (publish,) = stack.of_type("SNS::TopicPolicy")["OperatorTopicPolicy"]["PolicyDocument"]["Statement"]
     use = stack.of_type("KMS::Key")["OperatorKey"]["KeyPolicy"]["Statement"][1]
     assert set(publish["Principal"]["Service"]) == set(use["Principal"]["Service"]) == allowed
     assert publish["Action"] == "sns:Publish"
     assert set(use["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey*"}
+
+
+def test_only_the_consumer_publishes_alerts() -> None:
+    """The topic's policy names the consumer's role and nobody else; SNS's own would name everybody in the account."""
+    policy = Template(STACK).of_type("SNS::TopicPolicy")["AlertTopicPolicy"]
+    assert policy["Topics"] == ["<AlertTopic>"]
+    (publish,) = policy["PolicyDocument"]["Statement"]
+    assert publish["Principal"] == {"AWS": "<ConsumerRole.Arn>"}
+    assert (publish["Effect"], publish["Action"]) == ("Allow", "sns:Publish")
 
 
 def test_bucket_is_closed() -> None:
@@ -170,6 +179,38 @@ def test_archive_is_kept_as_long_as_one_wants() -> None:
     rules = lifecycle(ArchiveTransitionDays=0, ArchiveExpirationDays=365)
     assert rules.keys() == {"abandoned-uploads", "query-results", "expiration"}
     assert rules["expiration"]["ExpirationInDays"] == 365
+
+
+@pytest.mark.parametrize("name", ["TicksTable", "AlertsTable"])
+def test_tables_expire_rows_and_can_be_restored(name: str) -> None:
+    """Rows expire by the attribute that the consumer writes, and a table goes back to any second of the last weeks."""
+    table = Template(STACK).of_type("DynamoDB::Table")[name]
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+
+
+def test_named_queries_read_a_few_days_of_our_tables() -> None:
+    """Each query belongs to our workgroup and database, reads one of its tables, and only some of the partitions."""
+    stack = Template(STACK)
+    tables = {table["TableInput"]["Name"] for table in stack.of_type("Glue::Table").values()}
+    queries = stack.of_type("Athena::NamedQuery")
+    assert len(queries) == 4
+    for query in queries.values():
+        assert (query["WorkGroup"], query["Database"]) == ("<Workgroup>", "<Catalog>")
+        (table,) = re.findall(r"^FROM (\w+)$", query["QueryString"], re.MULTILINE)
+        assert table in tables
+        assert re.search(r"^WHERE dt >?= current_date", query["QueryString"], re.MULTILINE)
+
+
+def test_the_budget_tells_the_operators() -> None:
+    """The budget is of the amount that was asked for, in dollars a month; 0 is none, and operators hear of it."""
+    assert Template(STACK, {"MonthlyBudget": 0}).of_type("Budgets::Budget") == {}
+    (budget,) = Template(STACK, {"MonthlyBudget": 50}).of_type("Budgets::Budget").values()
+    assert budget["Budget"]["BudgetLimit"] == {"Amount": 50, "Unit": "USD"}
+    assert (budget["Budget"]["BudgetType"], budget["Budget"]["TimeUnit"]) == ("COST", "MONTHLY")
+    told = [subscriber for n in budget["NotificationsWithSubscribers"] for subscriber in n["Subscribers"]]
+    assert told
+    assert all(s == {"SubscriptionType": "SNS", "Address": "<OperatorTopic>"} for s in told)
 
 
 def test_an_on_demand_stream_has_no_number_of_shards() -> None:
