@@ -147,7 +147,7 @@ def test_alarms_can_reach_the_operators() -> None:
 
 
 def test_only_the_consumer_publishes_alerts() -> None:
-    """The topic's policy names the consumer's role and nobody else; SNS's own would name everybody in the account."""
+    """The topic's policy names the consumer's role and nobody else; SNS's own names everybody of the account."""
     policy = Template(STACK).of_type("SNS::TopicPolicy")["AlertTopicPolicy"]
     assert policy["Topics"] == ["<AlertTopic>"]
     (publish,) = policy["PolicyDocument"]["Statement"]
