@@ -37,7 +37,7 @@ def system() -> Iterator[Compose]:
     """The embedded AWS with the first stack, and no task yet."""
     compose = Compose("tickertape-tasks")
     try:
-        compose.up("deploy")
+        compose.run("run", "--rm", "deploy")
         yield compose
     finally:
         compose.down("--volumes")
