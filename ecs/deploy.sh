@@ -93,7 +93,7 @@ deploy() {
 
 destroy() {
     local application bucket tables=()
-    bucket=$(output ArchiveBucketName) || fail "there is no stack '$STACK' in $AWS_REGION of account $ACCOUNT"
+    bucket=$(output ArchiveBucketName 2>/dev/null) || fail "there is no stack '$STACK' in $AWS_REGION of account $ACCOUNT"
     application=$(output ApplicationName)
     tables=("$(output TicksTableName)" "$(output AlertsTableName)" "$application" "$application-CoordinatorState")
     for stack in "$STACK-services" "$STACK"; do

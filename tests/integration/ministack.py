@@ -1,10 +1,6 @@
-"""MiniStack: an AWS whose IAM says no, in an environment of its own, as it pins libraries that we use, too."""
+"""MiniStack: an AWS whose IAM says no."""
 
-import hashlib
 import json
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +8,9 @@ from typing import Any
 from cfnlint.decode import cfn_yaml
 
 from tests.integration.pipeline import Pipeline
+from tests.ministack import environment
 
-_FOLDER = Path(__file__).parents[1] / "ministack"
-_CACHE = Path(__file__).parents[2] / ".venv" / "ministack"
-_INSTALL_SECONDS = 120
+_SERVE = Path(environment.__file__).with_name("serve.py")
 _UNKNOWN_TYPES = {
     "AWS::ApplicationAutoScaling::ScalableTarget",
     "AWS::ApplicationAutoScaling::ScalingPolicy",
@@ -25,27 +20,8 @@ _UNKNOWN_TYPES = {
 
 
 def command() -> list[str]:
-    """Give the command that starts it and prints its URL; the first time, install it."""
-    lock = _FOLDER / "requirements.lock"
-    installed = _CACHE / hashlib.sha256(lock.read_bytes()).hexdigest()[:16]
-    if not installed.exists():
-        _CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=_CACHE) as scratch:
-            made = Path(scratch) / "venv"
-            _uv("venv", "--python", sys.executable, str(made))
-            _uv("pip", "install", "--python", str(made / "bin" / "python"), "--require-hashes", "-r", str(lock))
-            try:
-                made.rename(installed)  # whole or not at all: others may be installing it too
-            except OSError:
-                if not installed.exists():
-                    raise
-    return [str(installed / "bin" / "python"), str(_FOLDER / "serve.py")]
-
-
-def _uv(*arguments: str) -> None:
-    uv = Path(sys.executable).with_name("uv")
-    ended = subprocess.run([str(uv), *arguments], capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=False)
-    assert ended.returncode == 0, f"MiniStack could not be installed, is there a network? {ended.stderr}"
+    """Give the command that starts it and prints its URL."""
+    return [str(environment.python()), str(_SERVE)]
 
 
 def refuses(resource: Mapping[str, Any]) -> bool:
