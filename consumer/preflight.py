@@ -3,7 +3,7 @@
 `consume` looks for the stores before it starts; `check` also tries what is done with them later.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -50,7 +50,7 @@ def check(settings: ConsumerSettings) -> None:
         One of them is missing or may not be seen; the message names it and what to do.
 
     """
-    for about, calls in stores(settings):
+    for about, calls in stores(settings, polls=True):
         ask(about, next(iter(calls.values())))
 
 
@@ -69,10 +69,10 @@ def ask(about: str, call: Callable[[], Result]) -> Result:
         raise aws.explain(error, about) from error
 
 
-def stores(settings: ConsumerSettings) -> list[Need]:
-    """What must be there before the first start."""
+def stores(settings: ConsumerSettings, *, polls: bool) -> list[Need]:
+    """What must be there before the first start; one who does not poll has enhanced fan-out."""
     return [
-        _stream(settings.stream_name),
+        _stream(settings.stream_name, polls=polls),
         _table(settings.ticks_table, "TICKS_TABLE", "timestamp"),
         _table(settings.alerts_table, "ALERTS_TABLE", "alert_id"),
         _bucket(settings.archive_bucket),
@@ -84,13 +84,13 @@ def kcl(settings: ConsumerSettings) -> list[Need]:
     """What the KCL keeps: its tables come into being at the first start."""
     name = settings.application_name
     return [
-        _lease_table(name, "leaseKey"),
-        _lease_table(f"{name}-CoordinatorState", "key"),
+        _kcl_table(name, "leaseKey", {"DescribeTable", "Scan", "GetItem", "PutItem", "UpdateItem", "DeleteItem"}),
+        _kcl_table(f"{name}-CoordinatorState", "key", {"DescribeTable", "GetItem", "PutItem"}),
         Need(f"metrics of {name}", {"PutMetricData": _untried("takes a metric: without it the KCL only warns")}),
     ]
 
 
-def _stream(name: str) -> Need:
+def _stream(name: str, *, polls: bool) -> Need:
     kinesis: KinesisClient = aws.client("kinesis")
 
     def first_shard() -> str:
@@ -100,16 +100,20 @@ def _stream(name: str) -> Need:
         answer = kinesis.get_shard_iterator(StreamName=name, ShardId=first_shard(), ShardIteratorType="LATEST")
         return answer["ShardIterator"]
 
-    return Need(
-        f"stream {name} (STREAM_NAME)",
-        {
-            "DescribeStreamSummary": lambda: kinesis.describe_stream_summary(StreamName=name),
-            "ListShards": first_shard,
-            "GetShardIterator": iterator,
-            "GetRecords": lambda: kinesis.get_records(ShardIterator=iterator(), Limit=1),
-            "PutRecords": _untried("takes a record: `produce` says in its first seconds whether it is denied"),
-        },
-    )
+    found: dict[str, Call] = {
+        "DescribeStreamSummary": lambda: kinesis.describe_stream_summary(StreamName=name),
+        "ListShards": first_shard,
+    }
+    polled: dict[str, Call] = {
+        "GetShardIterator": iterator,
+        "GetRecords": lambda: kinesis.get_records(ShardIterator=iterator(), Limit=1),
+    }
+    subscribed: dict[str, Call] = {
+        "RegisterStreamConsumer": _untried("would make a consumer that is paid for by the hour"),
+        "SubscribeToShard": _untried("needs that consumer: the first start makes it"),
+    }
+    published = {"PutRecords": _untried("takes a record: `produce` says in its first seconds whether it is denied")}
+    return Need(f"stream {name} (STREAM_NAME)", {**found, **(polled if polls else subscribed), **published})
 
 
 def _table(name: str, setting: str, range_key: str) -> Need:
@@ -165,7 +169,7 @@ def _topic(arn: str) -> Need:
     )
 
 
-def _lease_table(name: str, key_name: str) -> Need:
+def _kcl_table(name: str, key_name: str, used: Collection[str]) -> Need:
     dynamodb: DynamoDBClient = aws.client("dynamodb")
     key = {key_name: _NOBODY}
 
@@ -175,17 +179,15 @@ def _lease_table(name: str, key_name: str) -> Need:
         except dynamodb.exceptions.ResourceNotFoundException:
             raise UntriedError("is not there yet: the first start makes it, which takes CreateTable") from None
 
-    return Need(
-        f"table {name} (APPLICATION_NAME)",
-        {
-            "DescribeTable": describe,
-            "Scan": lambda: dynamodb.scan(TableName=name, Limit=1),
-            "GetItem": lambda: dynamodb.get_item(TableName=name, Key=key),
-            "PutItem": _unmet(dynamodb.put_item, key_name, TableName=name, Item=key),
-            "UpdateItem": _unmet(dynamodb.update_item, key_name, TableName=name, Key=key),
-            "DeleteItem": _unmet(dynamodb.delete_item, key_name, TableName=name, Key=key),
-        },
-    )
+    calls: dict[str, Call] = {
+        "DescribeTable": describe,
+        "Scan": lambda: dynamodb.scan(TableName=name, Limit=1),
+        "GetItem": lambda: dynamodb.get_item(TableName=name, Key=key),
+        "PutItem": _unmet(dynamodb.put_item, key_name, TableName=name, Item=key),
+        "UpdateItem": _unmet(dynamodb.update_item, key_name, TableName=name, Key=key),
+        "DeleteItem": _unmet(dynamodb.delete_item, key_name, TableName=name, Key=key),
+    }
+    return Need(f"table {name} (APPLICATION_NAME)", {action: call for action, call in calls.items() if action in used})
 
 
 def _unmet(write: Callable[..., object], key_name: str, **request: Any) -> Call:  # noqa: ANN401  (a request's parameters)

@@ -87,6 +87,7 @@ class ShardProcessor:
         self._lease_is_lost = False
         self.shard_id = ""
         self._pulse = Pulse()
+        self._told_minute = 0
 
     @_or_exit
     def initialize(self, shard_id: str) -> None:
@@ -140,6 +141,7 @@ class ShardProcessor:
         elif not millis_behind_latest:
             self._finish(self._archive.take_past(int(time.time() * 1000)), checkpointer, millis_behind_latest)
         self._pulse.beat()
+        self._tell_each_minute(millis_behind_latest)
 
     @_or_exit
     def lease_lost(self) -> None:
@@ -159,6 +161,13 @@ class ShardProcessor:
     def shutdown_requested(self) -> None:
         """Do nothing: stopping is crashing. The next owner replays at most one archive window."""
         self._stop("shutdown_requested")
+
+    def _tell_each_minute(self, millis_behind_latest: int | None) -> None:
+        """Say once in each minute of the clock that this shard is processed: scaling counts these lines."""
+        minute = int(time.time() / 60)
+        if minute != self._told_minute:
+            self._told_minute = minute
+            log.info("processing", extra={"shard_id": self.shard_id, "millis_behind_latest": millis_behind_latest})
 
     def _stop(self, reason: str) -> None:
         self._pulse.end()

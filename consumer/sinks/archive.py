@@ -126,16 +126,18 @@ class Archive:
     def summary(self, chunk: Chunk) -> dict[str, object]:
         """Count what is in a chunk that was written, for the log."""
         payloads, rows, rejects = chunk.payloads.count, chunk.rows.count, chunk.rejects.count
-        counted = chunk.rows.counted
+        late, fired, suppressed = (chunk.rows.counted[name] for name in ("late", "anomalies", "suppressed"))
+        alerts = fired - suppressed
         return {
             "window": timestamp_of(chunk.window * self._window_ms),
             "records": payloads + rejects,
             "ticks": rows,
             "duplicates": payloads - rows,
-            "late": counted["late"],
+            "late": late.total(),
             "quarantined": rejects,
-            "alerts": counted["anomalies"] - counted["suppressed"],
-            "suppressed": counted["suppressed"],
+            "alerts": alerts.total(),
+            "alerts_by_rule": dict(alerts),
+            "suppressed": suppressed.total(),
         }
 
     def _put(self, key: str, body: bytes) -> None:

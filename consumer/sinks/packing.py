@@ -1,7 +1,8 @@
 """What waits for the archive, packed block by block as it comes: a busy shard's window would fill the memory."""
 
+from collections import Counter
 from io import BytesIO
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any
 
 from arro3.core import Array, DataType, RecordBatch, Table, list_array
@@ -57,8 +58,8 @@ class ParquetRows:
         self._packed: list[RecordBatch] = []
         self._waiting: list[Row] = []
         self.count = 0
-        self.counted = dict.fromkeys(_COUNTED, 0)
-        """Values in some of the columns, once all is finished; of sets, their members."""
+        self.counted: dict[str, Counter[Any]] = {name: Counter() for name in _COUNTED}
+        """How often each value is in some of the columns, once all is finished; of sets, each of their members."""
 
     def append(self, row: Row) -> None:
         """Take a row."""
@@ -82,7 +83,7 @@ class ParquetRows:
         for column, values in by_column.items():
             if column.name in _COUNTED:
                 present = [value for value in values if value is not None]
-                self.counted[column.name] += sum(map(len, present)) if column.kind == "SS" else len(present)
+                self.counted[column.name].update(chain.from_iterable(present) if column.kind == "SS" else present)
         self._waiting.clear()
 
 

@@ -1,7 +1,8 @@
-"""A proxy between the pipeline and its AWS that injects faults.
+"""A proxy between the pipeline and its AWS that injects faults, and remembers who called what.
 
 ``python -m tests.chaos.faulty_proxy --upstream URL`` prints its URL on stdout and serves until it is stopped or its
-parent is gone. Tests use `FaultyProxy`: it starts the process and says which faults are on, at a path of its own.
+parent is gone. Tests use `FaultyProxy`: it starts the process, says which faults are on and asks what was called, at
+paths of its own.
 
 Why it is our own: toxiproxy knows bytes, not operations. mitmproxy knows HTTP, but the KCL's Kinesis client speaks
 nothing but HTTP/2 with prior knowledge, and that it kills where it is cleartext (seen with 11.0.2; its issue 3362).
@@ -12,7 +13,6 @@ import asyncio
 import http.client
 import os
 import random
-import re
 import socket
 import subprocess
 import sys
@@ -35,11 +35,12 @@ from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from yarl import URL
 
 from tests.chaos.batches import BATCHES, Batch
+from tests.chaos.calls import Call, calls_of
+from tests.chaos.requests import Headers, Request
 
 Kind = Literal["throttle", "error", "timeout", "reset", "reset_after", "partial", "deny"]
-Headers = list[tuple[bytes, bytes]]
 
-_CONTROL = "/-/faults"  # no bucket can have this name
+_FAULTS, _CALLS = "/-/faults", "/-/calls"  # no bucket can have this name
 _PARENT_CHECK_SECONDS = 0.5
 # What is between two neighbours; the body is sent on as a whole, its length is told anew.
 _NOT_SENT_ON = {b"connection", b"keep-alive", b"transfer-encoding", b"te", b"upgrade", b"expect", b"content-length"}
@@ -93,6 +94,8 @@ class FaultyProxy:
         What the order of the decisions follows from, for each operation by itself.
     timeout_seconds
         How long a timeout is silent; the pipeline's clients wait 15 s.
+    record
+        Remember who called what, for `calls`.
     environment
         Added to the process's environment.
 
@@ -107,6 +110,7 @@ class FaultyProxy:
         kinesis: str | None = None,
         seed: int = 0,
         timeout_seconds: float = 20,
+        record: bool = False,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         options = {
@@ -116,6 +120,7 @@ class FaultyProxy:
             "timeout-seconds": timeout_seconds,
         }
         self._command = [sys.executable, "-m", __name__, *(f"--{name}={value}" for name, value in options.items())]
+        self._command += ["--record"] if record else []
         self._environment = os.environ | dict(environment or {})
 
     def __enter__(self) -> Self:
@@ -135,57 +140,27 @@ class FaultyProxy:
 
     def inject(self, *faults: Fault) -> None:
         """Put these faults in the place of all there were. What befalls a request already goes on."""
-        self._control("PUT", msgspec.json.encode(faults))
+        self._control("PUT", _FAULTS, msgspec.json.encode(faults))
 
     def counts(self) -> Counter[tuple[str, str]]:
         """Count how many times each kind befell each service, by ``(service, kind)``."""
-        answer = msgspec.json.decode(self._control("GET"), type=list[tuple[tuple[str, str], int]])
+        answer = msgspec.json.decode(self._control("GET", _FAULTS), type=list[tuple[tuple[str, str], int]])
         return Counter(dict(answer))
 
-    def _control(self, method: str, body: bytes = b"") -> bytes:
+    def calls(self) -> set[Call]:
+        """Tell what was called, each call once, whatever became of it."""
+        return msgspec.json.decode(self._control("GET", _CALLS), type=set[Call])
+
+    def _control(self, method: str, path: str, body: bytes = b"") -> bytes:
         connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=20)
         try:
-            connection.request(method, _CONTROL, body)
+            connection.request(method, path, body)
             response = connection.getresponse()
             content = response.read()
         finally:
             connection.close()
         assert response.status == http.HTTPStatus.OK, content
         return content
-
-
-@dataclass(frozen=True)
-class _Request:
-    method: str
-    target: str
-    headers: Headers
-    body: bytes
-
-    @property
-    def service(self) -> str:
-        """The service in the signature's credential scope, empty if there is none."""
-        found = re.search(rb"/([a-z0-9-]+)/aws4_request", self._header(b"authorization"))
-        return found[1].decode() if found else ""
-
-    @property
-    def form(self) -> Literal["json", "query", "s3"]:
-        """The form in which its service is spoken to."""
-        if self._header(b"x-amz-target"):
-            return "json"
-        return "query" if self._header(b"content-type").startswith(b"application/x-www-form-urlencoded") else "s3"
-
-    @property
-    def operation(self) -> str:
-        """The operation's name in the API."""
-        if self.form == "json":
-            return self._header(b"x-amz-target").rpartition(b".")[2].decode()
-        if self.form == "query":
-            found = re.search(rb"(?:^|&)Action=(\w+)", self.body)
-            return found[1].decode() if found else ""
-        return f"{self.method.title()}Object"
-
-    def _header(self, wanted: bytes) -> bytes:
-        return next((value for name, value in self.headers if name == wanted), b"")
 
 
 @dataclass(frozen=True)
@@ -208,6 +183,7 @@ class _Proxy:
         self._session = session
         self._faults: list[Fault] = []
         self._counts: Counter[tuple[str, str]] = Counter()
+        self._calls: set[Call] = set()
         # Dice for each operation, so that what happens to one does not depend on how many others came in between.
         self._dice: dict[tuple[str, str], random.Random] = {}
 
@@ -215,18 +191,20 @@ class _Proxy:
         if scope["type"] != "http" or (body := await _receive_body(receive)) is None:
             return
         target = (scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")).decode()
-        request = _Request(scope["method"], target, list(scope["headers"]), body)
-        if target == _CONTROL:
+        request = Request(scope["method"], target, list(scope["headers"]), body)
+        if target in {_FAULTS, _CALLS}:
             await _send(send, _Answer.whole(200, [], self._control(request)))
         else:
+            if self._options.record:
+                self._calls |= calls_of(request)
             await self._handle(request, send)
 
-    def _control(self, request: _Request) -> bytes:
+    def _control(self, request: Request) -> bytes:
         if request.method == "PUT":
             self._faults = msgspec.json.decode(request.body, type=list[Fault])
-        return msgspec.json.encode(list(self._counts.items()))
+        return msgspec.json.encode(self._calls if request.target == _CALLS else list(self._counts.items()))
 
-    async def _handle(self, request: _Request, send: ASGISendCallable) -> None:
+    async def _handle(self, request: Request, send: ASGISendCallable) -> None:
         kind, dice = self._decide(request.service, request.operation)
         try:
             match kind:
@@ -257,7 +235,7 @@ class _Proxy:
                 return fault.kind, dice
         return None, dice
 
-    async def _forward(self, request: _Request) -> _Answer:
+    async def _forward(self, request: Request) -> _Answer:
         upstream = self._options.kinesis if request.service == "kinesis" else self._options.upstream
         async with self._session.request(
             request.method,
@@ -271,7 +249,7 @@ class _Proxy:
             headers = [(name, value) for name, value in response.raw_headers if name.lower() not in dropped]
             return _Answer(response.status, headers, await response.read())
 
-    async def _forward_part(self, request: _Request, dice: random.Random) -> _Answer:
+    async def _forward_part(self, request: Request, dice: random.Random) -> _Answer:
         batch: Batch = BATCHES[request.operation](request.body)
         kept = set(dice.sample(range(batch.size), dice.randrange(batch.size)))
         if kept:
@@ -302,7 +280,7 @@ _CODES = {
 _CONTENT_TYPES = {"json": b"application/x-amz-json-1.1", "query": b"text/xml", "s3": b"application/xml"}
 
 
-def _refusal(request: _Request, kind: Literal["throttle", "error", "deny"], dice: random.Random) -> _Answer:
+def _refusal(request: Request, kind: Literal["throttle", "error", "deny"], dice: random.Random) -> _Answer:
     throttled, failed, denied = _CODES.get(request.service, _CODES[""])
     errors = {"throttle": throttled, "deny": denied}
     status, code = errors.get(kind) or dice.choice([(500, failed), (503, "ServiceUnavailable")])
@@ -372,6 +350,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--kinesis", help="another URL for Kinesis alone")
     parser.add_argument("--seed", type=int, default=0, help="what the order of the decisions follows from")
     parser.add_argument("--timeout-seconds", type=float, default=20, help="how long a timeout is silent")
+    parser.add_argument("--record", action="store_true", help="remember who called what")
     options = parser.parse_args(arguments)
     options.kinesis = options.kinesis or options.upstream
     asyncio.run(_serve(options))

@@ -64,6 +64,7 @@ class Compose:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.name = name
+        self.network = f"{name}_default"
         self._url = f"http://127.0.0.1:{port}"
         self._environment = {"COMPOSE_PROJECT_NAME": name, "AWS_PORT": str(port), "COMPOSE_PROFILES": "", **settings}
 

@@ -11,9 +11,7 @@ import zlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
-import boto3
 import httpx
 import pytest
 
@@ -75,7 +73,7 @@ def test_all_is_well(stack: Pipeline) -> None:
 
 def test_tables_of_the_kcl_are_tried_once_they_are_there(stack: Pipeline) -> None:
     """The lease table that was made by a start is tried as the KCL uses it; and no table has a row more than before."""
-    dynamodb = _client(stack, "dynamodb")
+    dynamodb = stack.client("dynamodb")
     stack.create_leases()
     run = check(stack.environment())
     assert run.returncode == 0, run.stdout
@@ -197,14 +195,9 @@ def test_nothing_is_put_into_the_bucket(stack: Pipeline) -> None:
     assert puts == [f"/{bucket}/{folder}/check refused" for folder in ("raw-data", "ticks", "quarantine")]
 
 
-def _client(stack: Pipeline, service: str) -> Any:  # noqa: ANN401  (boto3 makes clients' types at run time)
-    session = boto3.Session("embedded", "embedded", region_name="us-east-1")
-    return session.client(service, endpoint_url=stack.url)  # type: ignore[call-overload]  # as above
-
-
 def _somebody_without(stack: Pipeline, denied: tuple[str, ...]) -> dict[str, str]:
     """Have the embedded AWS enforce IAM, and give the credentials of somebody who may do all but this."""
-    iam = _client(stack, "iam")
+    iam = stack.client("iam")
     iam.create_user(UserName=USER)
     statements = [
         {"Effect": "Allow", "Action": "*", "Resource": "*"},

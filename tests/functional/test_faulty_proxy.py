@@ -145,6 +145,27 @@ def test_passes_everything_on(direct: Aws, proxied: Aws, service: str) -> None:
     assert {**ours, "ResponseMetadata": 0} == {**theirs, "ResponseMetadata": 0}
 
 
+def test_remembers_who_called_what(url: str) -> None:
+    """Each call is told once, with the caller, the action and the resource that a policy would have to name."""
+    with FaultyProxy(url, record=True) as proxy:
+        aws = Aws(proxy.url)
+        for service in (*SERVICES, "dynamodb"):
+            aws.write(service, "three")
+        aws.written("kinesis")
+        aws.dynamodb.batch_write_item(RequestItems={"rows": [{"DeleteRequest": {"Key": {"name": {"S": "three"}}}}]})
+        aws.s3.head_bucket(Bucket="bucket")
+        assert {call[1:3] for call in proxy.calls() if call.access_key == "embedded"} == {
+            ("dynamodb:PutItem", "arn:aws:dynamodb:us-east-1:123456789012:table/rows"),
+            ("dynamodb:BatchWriteItem", "arn:aws:dynamodb:us-east-1:123456789012:table/rows"),
+            ("kinesis:PutRecord", "arn:aws:kinesis:us-east-1:123456789012:stream/stream"),
+            ("kinesis:GetShardIterator", "arn:aws:kinesis:us-east-1:123456789012:stream/stream"),
+            ("kinesis:GetRecords", "arn:aws:kinesis:us-east-1:123456789012:stream/stream"),
+            ("s3:PutObject", "arn:aws:s3:::bucket/three"),
+            ("s3:ListBucket", "arn:aws:s3:::bucket"),
+            ("sns:Publish", TOPIC),
+        }
+
+
 def test_passes_five_megabytes_on(direct: Aws, proxied: Aws) -> None:
     """A large object is the same after it went through the proxy, both ways, and its head tells its length."""
     proxied.s3.put_object(Bucket="bucket", Key="big", Body=BIG)

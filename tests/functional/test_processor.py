@@ -4,14 +4,19 @@ import base64
 import gzip
 import io
 import json
+import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from botocore.client import BaseClient
@@ -24,6 +29,7 @@ from consumer.detection import Detection, Detector, Rules, SymbolState
 from consumer.processor import ShardProcessor
 from consumer.protocol import ShardProcess
 from consumer.sinks import archive
+from tests.templates import STACK, Template
 
 SHARD = "shardId-000000000000"
 START = datetime(2026, 11, 20, 14, 30, tzinfo=UTC)
@@ -213,6 +219,81 @@ def test_parquet_holds_the_rows_of_the_table(config: ShardConfig, stores: Stores
         item = rows[row["symbol"], row["timestamp"]]
         present = {name: value for name, value in row.items() if value not in (None, [])}
         assert {name: set(v) if isinstance(v, list) else v for name, v in present.items()} == item
+
+
+def test_catalog_describes_what_is_archived(config: ShardConfig, stores: Stores) -> None:
+    """Athena's tables name the folders, columns and types of what is in the archive."""
+    run(config, batch([*ticks(60), record(b"no tick", 60, START + timedelta(seconds=59)), *ticks(1, 61)]))
+
+    tables = {
+        table["TableInput"]["Name"]: table["TableInput"] for table in Template(STACK).of_type("Glue::Table").values()
+    }
+    assert tables.keys() == {"raw_data", "ticks", "quarantine"}
+    found = stores.objects()
+    for name, table in tables.items():
+        (key,) = (key for key in found if key.startswith(name.replace("_", "-") + "/"))
+        folder = table["Parameters"]["storage.location.template"].partition("<ArchiveBucket>/")[2]
+        assert Path(key).parent == Path(folder.replace("${dt}", "2026-11-20").replace("${hour}", "14"))
+        columns = {column["Name"]: column["Type"] for column in table["StorageDescriptor"]["Columns"]}
+        if name == "ticks":
+            assert columns == {field.name: _athena_type(field.type) for field in pq.read_schema(io.BytesIO(found[key]))}
+        elif name == "quarantine":
+            assert list(columns) == list(json.loads(stores.lines("quarantine/")[0]))
+        else:
+            assert columns.keys() >= json.loads(stores.lines("raw-data/")[0]).keys()
+
+
+def _athena_type(kind: pa.DataType) -> str:
+    if isinstance(kind, pa.ListType):
+        return f"array<{_athena_type(kind.value_type)}>"
+    if isinstance(kind, pa.Decimal128Type):
+        return f"decimal({kind.precision},{kind.scale})"
+    return {"string": "string", "int64": "bigint", "bool": "boolean"}[str(kind)]
+
+
+def test_log_tells_what_metrics_are_made_of(
+    config: ShardConfig, stores: Stores, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The archived event counts what its window holds, in the fields that the stack makes metrics of."""
+    caplog.set_level(logging.INFO)
+    late = record(quote(1, START - timedelta(hours=1)), 60, START + timedelta(seconds=59))
+    bad = record(b"no tick", 62, START + timedelta(seconds=59))
+    run(config, batch([*ticks(60), late, {**ticks(1, 59)[0], "sequenceNumber": "49500000061"}, bad, *ticks(1, 63)]))
+
+    (told,) = (vars(entry) for entry in caplog.records if entry.message == "archived")
+    window = [row for (_, moment), row in stores.rows().items() if moment < "2026-11-20T14:31"]
+    sent = Counter(rule for row in window for rule in row.get("anomalies", set()) - row.get("suppressed", set()))
+    assert sent
+    assert {
+        name: told[name] for name in ("ticks", "late", "duplicates", "quarantined", "alerts", "alerts_by_rule")
+    } == {
+        "ticks": 61,
+        "late": 1,
+        "duplicates": 1,
+        "quarantined": 1,
+        "alerts": sent.total(),
+        "alerts_by_rule": dict(sent),
+    }
+    for metric in Template(STACK).of_type("Logs::MetricFilter").values():
+        if "archived" in metric["FilterPattern"]:
+            (transformation,) = metric["MetricTransformations"]
+            assert isinstance(told[transformation["MetricValue"].removeprefix("$.")], int)
+
+
+def test_each_shard_is_counted_once_a_minute(
+    config: ShardConfig, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many batches a shard gets, it says once in each minute of the clock that it is at work."""
+    caplog.set_level(logging.INFO)
+    clock = iter([60.1, 90.0, 119.9, 120.0, 179.0, 180.5])
+    monkeypatch.setattr("consumer.processor.time", SimpleNamespace(time=lambda: next(clock)))
+    run(config, *[batch([], millis_behind_latest=1)] * 6)
+
+    told = [vars(entry) for entry in caplog.records if entry.message == "processing"]
+    assert [entry["shard_id"] for entry in told] == [SHARD] * 3
+    metrics = Template(STACK).of_type("Logs::MetricFilter").values()
+    (counted,) = (metric for metric in metrics if '"processing"' in metric["FilterPattern"])
+    assert counted["MetricTransformations"][0]["MetricName"] == "Leases"
 
 
 def test_replay_after_a_crash_changes_nothing(config: ShardConfig, stores: Stores) -> None:

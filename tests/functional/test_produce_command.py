@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from moto.server import ThreadedMotoServer
 
 from producer.settings import ProducerSettings
 from tests.functional.kinesis_stub import KinesisStub, RefusedError
+from tests.templates import SERVICES, Template
 
 ROOT = Path(__file__).parents[2]
 BARS = """Date,Close,Volume,Symbol
@@ -172,6 +174,10 @@ def test_the_report_is_a_log_line_and_cloudwatch_metrics(
         "waiting": "Count",
         "feed_lag_seconds": "Seconds",
     }
+    (dashboard,) = Template(SERVICES, {"Image": "tickertape:1"}).of_type("CloudWatch::Dashboard").values()
+    shown = set(re.findall(r'\["Tickertape", "(\w+)", "StreamName"', dashboard["DashboardBody"]))
+    assert shown
+    assert shown <= {metric["Name"] for metric in directive["Metrics"]}
 
 
 def test_aggregated_ticks_arrive(environment: dict[str, str], stub: KinesisStub, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -20,8 +20,10 @@ from infra.local.leases import create_leases
 from tests.integration.aggregation import aggregate, split_up
 from tests.integration.processes import marked
 from tests.oracle import Record, Row, payload_of
+from tests.templates import STACK
 
-TEMPLATE = Path(__file__).parents[2] / "infra" / "stack.yaml"
+EMBEDDED_AWS = (sys.executable, "-m", "infra.local.embedded_aws")
+STACK_NAME = "tickertape"
 APPLICATION = "pipeline-test"
 _QUICKLY = {
     "KCL_SHARD_SYNC_INTERVAL_MILLIS": "1000",
@@ -70,20 +72,37 @@ class Pipeline:
         Shards of the stream.
     kinesis_url
         Where the stream is, if not in the embedded AWS.
+    aws
+        The command that starts the AWS, and prints its URL.
+    template
+        The stack's template.
+    parameters
+        Further parameters of the stack.
 
     """
 
-    def __init__(self, folder: Path, shards: int = 2, kinesis_url: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        shards: int = 2,
+        kinesis_url: str | None = None,
+        *,
+        aws: Sequence[str] = EMBEDDED_AWS,
+        template: str | None = None,
+        parameters: Mapping[str, str] | None = None,
+    ) -> None:
         self._folder = folder
-        self._shards = shards
         self._kinesis_url = kinesis_url
+        self._command = aws
+        self._template = template or STACK.read_text()
+        self._parameters = {"ShardCount": str(shards), "ApplicationName": APPLICATION, **(parameters or {})}
         self.mark = f"TICKERTAPE_TEST={folder}"
         self._consumers: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
         """Start it and deploy the stack."""
         self._aws = subprocess.Popen(
-            [sys.executable, "-m", "infra.local.embedded_aws"],
+            self._command,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=os.environ | dict([self.mark.split("=", 1)]),
@@ -91,10 +110,10 @@ class Pipeline:
         assert self._aws.stdout is not None
         self.url = self.endpoint = self._aws.stdout.readline().decode().strip()
         self._session = boto3.Session("embedded", "embedded", region_name="us-east-1")
-        self.kinesis = self._client("kinesis", self._kinesis_url)
-        self._dynamodb, self._s3, self._sqs = map(self._client, ("dynamodb", "s3", "sqs"))
+        self.kinesis = self.client("kinesis", self._kinesis_url)
+        self._dynamodb, self._s3, self._sqs = map(self.client, ("dynamodb", "s3", "sqs"))
         try:
-            self.outputs = self._deploy()
+            self.outputs = self.deploy(STACK_NAME, self._template, self._parameters)
             if self._kinesis_url:
                 self._create_stream()
             self._queue = self._subscribe()
@@ -117,6 +136,23 @@ class Pipeline:
             self._aws.stdout.close()
         for pid in marked(self.mark):
             os.kill(pid, signal.SIGKILL)  # a shard's process whose daemon we killed: it carries our mark
+
+    def client(self, service: str, url: str | None = None) -> Any:  # noqa: ANN401  (boto3 makes clients' types at run time)
+        """Make a client of somebody who may do all."""
+        return self._session.client(service, endpoint_url=url or self.url)  # type: ignore[call-overload]  # as above
+
+    def deploy(self, name: str, template: str, parameters: Mapping[str, str]) -> dict[str, str]:
+        """Create a stack; gives its outputs."""
+        cloudformation = self.client("cloudformation")
+        cloudformation.create_stack(
+            StackName=name,
+            TemplateBody=template,
+            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+            Capabilities=["CAPABILITY_IAM"],
+        )
+        cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+        outputs = cloudformation.describe_stacks(StackName=name)["Stacks"][0].get("Outputs", [])
+        return {output["OutputKey"]: output["OutputValue"] for output in outputs}
 
     def environment(self) -> dict[str, str]:
         """Give what `tickertape consume` needs to know."""
@@ -146,6 +182,19 @@ class Pipeline:
     def stream(self) -> str:
         """The stream's name."""
         return self.outputs["StreamName"]
+
+    def produce(self, settings: Mapping[str, str]) -> None:
+        """Run `tickertape produce` to the end of its feed."""
+        with (self._folder / "producer.log").open("ab") as log:
+            subprocess.run(
+                [sys.executable, "-m", "tickertape", "produce"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**self.environment(), **settings},
+                timeout=60,
+                check=True,
+            )
 
     def start_consumer(self, settings: dict[str, str]) -> subprocess.Popen[bytes]:
         """Start `tickertape consume`."""
@@ -248,28 +297,22 @@ class Pipeline:
         self._download(directory / "s3")
         return directory
 
-    def _client(self, service: str, url: str | None = None) -> Any:  # noqa: ANN401  (boto3 makes clients' types at run time)
-        return self._session.client(service, endpoint_url=url or self.url)  # type: ignore[call-overload]  # as above
-
-    def _deploy(self) -> dict[str, str]:
-        cloudformation = self._client("cloudformation")
-        cloudformation.create_stack(
-            StackName="test",
-            TemplateBody=TEMPLATE.read_text(),
-            Parameters=[{"ParameterKey": "ShardCount", "ParameterValue": str(self._shards)}],
-        )
-        cloudformation.get_waiter("stack_create_complete").wait(StackName="test", WaiterConfig={"Delay": 1})
-        outputs = cloudformation.describe_stacks(StackName="test")["Stacks"][0]["Outputs"]
-        return {output["OutputKey"]: output["OutputValue"] for output in outputs}
-
     def _create_stream(self) -> None:
-        self.kinesis.create_stream(StreamName=self.stream, ShardCount=self._shards)
+        self.kinesis.create_stream(StreamName=self.stream, ShardCount=int(self._parameters["ShardCount"]))
         self.kinesis.get_waiter("stream_exists").wait(StreamName=self.stream, WaiterConfig={"Delay": 1})
 
     def _subscribe(self) -> str:
         url: str = self._sqs.create_queue(QueueName="alerts")["QueueUrl"]
         arn = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        self._client("sns").subscribe(TopicArn=self.outputs["AlertTopicArn"], Protocol="sqs", Endpoint=arn)
+        may_send = {
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": arn,
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [may_send]})
+        self._sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+        self.client("sns").subscribe(TopicArn=self.outputs["AlertTopicArn"], Protocol="sqs", Endpoint=arn)
         return url
 
     def _stream(self) -> dict[str, list[dict[str, Any]]]:

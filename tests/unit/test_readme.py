@@ -5,11 +5,13 @@ import shlex
 from pathlib import Path
 
 import pytest
+from cfnlint.decode import cfn_yaml
 
 from common.settings import CommandSettings, read_settings
 from consumer.settings import ConsumerSettings
 from infra.local.settings import LocalSettings
 from producer.settings import ProducerSettings
+from tests.templates import SERVICES, STACK, Template
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -49,11 +51,47 @@ def test_settings_in_the_readme_exist(command: str, kind: type[CommandSettings])
     assert names <= {name.upper() for name in kind.model_fields}
 
 
-@pytest.mark.parametrize("target", ["run", "test", "chaos", "lint", "format", "lock"])
+@pytest.mark.parametrize("target", ["run", "test", "chaos", "lint", "format", "lock", "push", "deploy", "destroy"])
 def test_targets_in_the_readme_exist(target: str) -> None:
     """Each make target that the README names is in the Makefile."""
     assert re.search(rf"\bmake {target}\b", README)
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+
+def _parameters(template: str) -> list[dict[str, str]]:
+    """What each ``STORES="..."`` or ``SERVICES="..."`` of the README and the page about cost sets."""
+    text = README + (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
+    return [dict(word.split("=", 1) for word in words.split()) for words in re.findall(rf'{template}="([^"]+)"', text)]
+
+
+@pytest.mark.parametrize("parameters", _parameters("STORES"), ids=str)
+def test_parameters_of_the_stores_are_valid(parameters: dict[str, str]) -> None:
+    """Each deployment that is shown sets parameters that infra/stack.yaml takes."""
+    assert Template(STACK, parameters).resources
+
+
+@pytest.mark.parametrize("parameters", _parameters("SERVICES"), ids=str)
+def test_parameters_of_the_services_are_valid(parameters: dict[str, str]) -> None:
+    """Each deployment that is shown sets parameters that ecs/services.yaml takes."""
+    assert Template(SERVICES, {"Image": "tickertape:1", **parameters}).resources
+
+
+def test_there_are_deployments_to_check() -> None:
+    """The two tests above would pass on documents without commands."""
+    assert min(len(_parameters("STORES")), len(_parameters("SERVICES"))) >= 3
+
+
+def test_parameters_in_the_text_exist() -> None:
+    """Each parameter that the README names in its text, with its default, is one of a template."""
+    section = README[README.index("## Deploy") : README.index("## Cost")]
+    named = re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+)`(?: \((\d+)\))?", section)
+    declared = {
+        name: about for path in (STACK, SERVICES) for name, about in cfn_yaml.load(str(path))["Parameters"].items()
+    }
+    assert len(named) >= 8
+    for name, default in named:
+        assert name in declared
+        assert not default or str(declared[name]["Default"]) == default
 
 
 def test_links_in_the_documentation_lead_somewhere() -> None:

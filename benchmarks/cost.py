@@ -1,0 +1,379 @@
+"""Prints what the pipeline costs a month at list prices, and what settings change: `python -m benchmarks.cost`.
+
+What is deployed is read from the templates themselves; what a tick takes in table and archive is measured: our own code
+makes rows and objects of real quotes. Only prices, and what AWS alone can tell, are written down here.
+"""
+
+import math
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from common.settings import CommandSettings
+from common.tick import encode, timestamp_of
+from consumer.detection import Detector, Rules
+from consumer.protocol import Record
+from consumer.settings import ConsumerSettings
+from consumer.sinks.archive import MAX_CHUNK_BYTES
+from consumer.sinks.packing import GzipLines, ParquetRows
+from consumer.sinks.row import Row, RowWriter
+from producer.aggregation import aggregate
+from producer.clock import Clock
+from producer.feeds.replay import replay
+from producer.settings import ProducerSettings
+from tests.templates import ROOT, SERVICES, STACK, Template
+
+HOURS = 730
+SECONDS = HOURS * 3600
+MILLION, KB, GB = 1e6, 1024, 2**30
+
+# AWS's list prices for us-east-1 in US dollars, of 2026. docs/cost.md says which of them were compared with what.
+FARGATE_HOUR = {"X86_64": (0.04048, 0.004445), "ARM64": (0.03238, 0.00356)}  # of a vCPU, and of a GB
+SPOT_SHARE = 0.3  # "up to 70 % off": it moves
+PUBLIC_IPV4_HOUR = 0.005
+ENDPOINT_HOUR, ENDPOINT_GB = 0.01, 0.01  # in each availability zone
+SHARD_HOUR, PUT_UNIT, PUT_UNIT_BYTES = 0.015, 0.014 / MILLION, 25 * KB
+FANOUT_SHARD_HOUR, FANOUT_GB = 0.015, 0.013
+ON_DEMAND_HOUR, ON_DEMAND_GB_IN, ON_DEMAND_GB_OUT = 0.04, 0.08, 0.04  # a record comes in as whole KB
+WRITE_UNIT, WRITE_UNIT_BYTES, PROVISIONED_WRITE_HOUR = 0.625 / MILLION, KB, 0.00065
+TABLE_GB, POINT_IN_TIME_GB, ITEM_OVERHEAD_BYTES = 0.25, 0.20, 100
+S3_PUT, S3_GB = 0.005 / 1000, 0.023
+SNS_PUBLISH = 0.50 / MILLION
+METRIC, METRIC_REQUEST, ALARM_METRIC, DASHBOARD, LOG_GB = 0.30, 0.01 / 1000, 0.10, 3.00, 0.50
+KEY = 1.00
+
+# Counted in a run on the embedded AWS, and in its log.
+KCL_METRICS, KCL_METRICS_A_REQUEST = 26, 20  # with KCL_METRICS_LEVEL=SUMMARY
+LEASE_RENEWALS_A_FAILOVER_TIME = 3.1
+SHARD_LOG_BYTES, PRODUCER_LOG_BYTES = 10, 65  # a second
+PRODUCER_METRICS = 6
+
+# Container Insights' metrics, each once for every cluster, service and task definition that it is about.
+INSIGHTS_METRICS = {"ECS::Cluster": 13, "ECS::Service": 15, "ECS::TaskDefinition": 10}
+TARGET_TRACKING_ALARMS = 2
+FIRST_ON_DEMAND_SHARDS, ON_DEMAND_RECORDS_A_SHARD = 4, 500  # Kinesis keeps room for twice as much
+PROVISIONED_USE = 0.7  # as autoscaling of tables keeps it
+
+ALERT_WRITES = 2  # claimed, then marked as sent
+
+Parameters = Mapping[str, str | int]
+
+
+def _default(settings: type[CommandSettings], name: str) -> float:
+    return float(settings.model_fields[name].default)
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Quotes around the clock, and what is set for them: parameters of the two templates, variables of the tasks."""
+
+    name: str
+    symbols: int
+    interval_seconds: float
+    stores: Parameters = field(default_factory=dict)
+    services: Parameters = field(default_factory=dict)
+    archive_seconds: float = _default(ConsumerSettings, "archive_seconds")
+    alert_cooldown_seconds: float = _default(ConsumerSettings, "alert_cooldown_seconds")
+    linger_milliseconds: float = _default(ProducerSettings, "publish_linger_milliseconds")
+    kcl_failover_milliseconds: float = 3000
+    aggregated: bool = False
+    provisioned_tables: bool = False
+
+    @property
+    def ticks(self) -> float:
+        """A second."""
+        return self.symbols / self.interval_seconds
+
+    @property
+    def ticks_a_record(self) -> float:
+        """More than one where a symbol has several while they linger."""
+        return max(1, self.linger_milliseconds / 1000 / self.interval_seconds) if self.aggregated else 1
+
+    @property
+    def records(self) -> float:
+        """A second."""
+        return self.ticks / self.ticks_a_record
+
+    def with_stores(self, **parameters: str | int) -> "Deployment":
+        """Set parameters of infra/stack.yaml, too."""
+        return replace(self, stores={**self.stores, **parameters})
+
+    def with_services(self, **parameters: str | int) -> "Deployment":
+        """Set parameters of ecs/services.yaml, too."""
+        return replace(self, services={**self.services, **parameters})
+
+
+DEPLOYMENTS = (
+    Deployment("1 symbol every 30 s", 1, 30),
+    Deployment("100 symbols every 5 s", 100, 5),
+    Deployment("10,000 ticks/s", 1000, 0.1)
+    .with_stores(ShardCount=16)
+    .with_services(ShardsPerTask=4, ConsumerSize="1024-2048", ProducerSize="1024-2048"),
+)
+"""The last one's 1000 symbols are not spread evenly over shards: 16 keep the busiest of them below 1,000 records/s."""
+
+
+class Bill:
+    """What a deployment costs a month, by what it is paid for."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        self._stack = Template(STACK, deployment.stores)
+        self._services = Template(SERVICES, {"Image": "tickertape:1", **deployment.services})
+        (consumer,) = self._services.of_type("ECS::TaskDefinition")["ConsumerTask"]["ContainerDefinitions"]
+        self._settings = {variable["Name"]: variable["Value"] for variable in consumer["Environment"]}
+        self._quotes = process(deployment.interval_seconds, deployment.alert_cooldown_seconds)
+        self._ticks = deployment.ticks * SECONDS
+        (self._stream,) = self._stack.of_type("Kinesis::Stream").values()
+        needed = math.ceil(deployment.records / ON_DEMAND_RECORDS_A_SHARD)
+        self.shards: int = int(self._stream.get("ShardCount") or max(FIRST_ON_DEMAND_SHARDS, needed))
+        self.tasks = {"Consumer": self._consumers(), "Producer": self._producers()}
+
+    def lines(self) -> dict[str, float]:
+        """Dollars; the archive's storage is that of one month."""
+        return {
+            "Fargate": self._fargate(),
+            "Public addresses, endpoints": self._network(),
+            "Kinesis": self._kinesis(),
+            "DynamoDB: writing ticks": self._tick_writes(),
+            "DynamoDB: keeping them": self._tick_storage(),
+            "DynamoDB: leases": self._leases(),
+            "Alerts: DynamoDB and SNS": self._alerts(),
+            "S3": self._archive(),
+            "CloudWatch: metrics": self._metrics(),
+            "CloudWatch: alarms, dashboard, logs": self._watching(),
+            "KMS": KEY * len(self._stack.of_type("KMS::Key")),
+        }
+
+    def total(self) -> float:
+        """Dollars for all of it."""
+        return sum(self.lines().values())
+
+    def _consumers(self) -> int:
+        """As many as the scaling policy wants while nothing is late."""
+        (policy,) = self._services.of_type("ApplicationAutoScaling::ScalingPolicy").values()
+        (limits,) = self._services.of_type("ApplicationAutoScaling::ScalableTarget").values()
+        wanted = math.ceil(self.shards / int(policy["TargetTrackingScalingPolicyConfiguration"]["TargetValue"]))
+        return max(int(limits["MinCapacity"]), min(int(limits["MaxCapacity"]), wanted))
+
+    def _producers(self) -> int:
+        return int(self._services.of_type("ECS::Service")["ProducerService"]["DesiredCount"])
+
+    def _fargate(self) -> float:
+        definitions, services = self._services.of_type("ECS::TaskDefinition"), self._services.of_type("ECS::Service")
+        dollars = 0.0
+        for name, count in self.tasks.items():
+            task = definitions[f"{name}Task"]
+            cpu, memory = FARGATE_HOUR[task["RuntimePlatform"]["CpuArchitecture"]]
+            (capacity,) = services[f"{name}Service"]["CapacityProviderStrategy"]
+            share = SPOT_SHARE if capacity["CapacityProvider"] == "FARGATE_SPOT" else 1
+            dollars += HOURS * count * share * (int(task["Cpu"]) * cpu + int(task["Memory"]) * memory) / 1024
+        return dollars
+
+    def _network(self) -> float:
+        service = self._services.of_type("ECS::Service")["ConsumerService"]
+        if service["NetworkConfiguration"]["AwsvpcConfiguration"]["AssignPublicIp"] == "ENABLED":
+            return HOURS * sum(self.tasks.values()) * PUBLIC_IPV4_HOUR
+        endpoints = self._services.of_type("EC2::VPCEndpoint").values()
+        zones = sum(len(endpoint["SubnetIds"]) for endpoint in endpoints if endpoint["VpcEndpointType"] == "Interface")
+        in_and_out = 2 * self._streamed_gigabytes()
+        return HOURS * zones * ENDPOINT_HOUR + in_and_out * ENDPOINT_GB
+
+    def _record_bytes(self) -> int:
+        ticks = self._quotes.payloads[: round(self._deployment.ticks_a_record)]
+        return len(ticks[0] if len(ticks) == 1 else aggregate("INDA", ticks))
+
+    def _streamed_gigabytes(self) -> float:
+        return self._deployment.records * SECONDS * self._record_bytes() / GB
+
+    def _kinesis(self) -> float:
+        records, size = self._deployment.records * SECONDS, self._record_bytes()
+        if self._stream["StreamModeDetails"]["StreamMode"] == "ON_DEMAND":
+            came_in = records * math.ceil(size / KB) * KB / GB
+            return HOURS * ON_DEMAND_HOUR + came_in * ON_DEMAND_GB_IN + self._streamed_gigabytes() * ON_DEMAND_GB_OUT
+        dollars = HOURS * self.shards * SHARD_HOUR + records * math.ceil(size / PUT_UNIT_BYTES) * PUT_UNIT
+        if self._stack.outputs["RetrievalMode"]["Value"] == "FANOUT":
+            dollars += HOURS * self.shards * FANOUT_SHARD_HOUR + self._streamed_gigabytes() * FANOUT_GB
+        return dollars
+
+    def _tick_writes(self) -> float:
+        if self._deployment.provisioned_tables:
+            units = self._deployment.ticks * self._quotes.write_units / PROVISIONED_USE
+            return HOURS * units * PROVISIONED_WRITE_HOUR
+        return self._ticks * self._quotes.write_units * WRITE_UNIT
+
+    def _tick_storage(self) -> float:
+        size = self._quotes.row_bytes + ITEM_OVERHEAD_BYTES
+        kept = self._deployment.ticks * int(self._settings["RETENTION_DAYS"]) * 24 * 3600
+        return kept * size / GB * (TABLE_GB + POINT_IN_TIME_GB)
+
+    def _leases(self) -> float:
+        renewals = LEASE_RENEWALS_A_FAILOVER_TIME * 1000 / self._deployment.kcl_failover_milliseconds
+        return (self.shards * renewals + self._windows()) * SECONDS * WRITE_UNIT
+
+    def _alerts(self) -> float:
+        return self._ticks * self._quotes.alerts * (ALERT_WRITES * WRITE_UNIT + SNS_PUBLISH)
+
+    def _windows(self) -> float:
+        """Archive windows of all shards a second, each with a record at least."""
+        busy_shards = min(self.shards, self._deployment.symbols)
+        return min(busy_shards / self._deployment.archive_seconds, self._deployment.ticks)
+
+    def _archive(self) -> float:
+        ticks_a_window = self._deployment.ticks / self._windows()
+        chunks = math.ceil(ticks_a_window * len(self._quotes.payloads[0]) / MAX_CHUNK_BYTES)
+        objects = 2 * chunks * self._windows() * SECONDS
+        stored = self._ticks * archived_bytes(self._quotes, round(ticks_a_window / chunks)) / GB
+        return objects * S3_PUT + stored * S3_GB
+
+    def _metrics(self) -> float:
+        from_logs = PRODUCER_METRICS + len(self._stack.of_type("Logs::MetricFilter"))
+        insights = sum(count * len(self._services.of_type(kind)) for kind, count in INSIGHTS_METRICS.items())
+        sent = SECONDS * 1000 / int(self._settings["KCL_METRICS_BUFFER_TIME_MILLIS"])
+        requests = self.tasks["Consumer"] * sent * math.ceil(KCL_METRICS / KCL_METRICS_A_REQUEST)
+        return METRIC * (KCL_METRICS + from_logs + insights) + METRIC_REQUEST * requests
+
+    def _watching(self) -> float:
+        alarms = sum(_metrics_in(alarm) for alarm in self._services.of_type("CloudWatch::Alarm").values())
+        for policy in self._services.of_type("ApplicationAutoScaling::ScalingPolicy").values():
+            tracking = policy["TargetTrackingScalingPolicyConfiguration"]
+            alarms += TARGET_TRACKING_ALARMS * _metrics_in(tracking["CustomizedMetricSpecification"])
+        dashboards = len(self._services.of_type("CloudWatch::Dashboard"))
+        log_bytes = self.shards * SHARD_LOG_BYTES + self.tasks["Producer"] * PRODUCER_LOG_BYTES
+        return ALARM_METRIC * alarms + DASHBOARD * dashboards + log_bytes * SECONDS / GB * LOG_GB
+
+
+def _metrics_in(watched: Mapping[str, Any]) -> int:
+    """Count the metrics that an alarm looks at: each is paid for, expressions are not."""
+    return sum("MetricStat" in query for query in watched["Metrics"]) if "Metrics" in watched else 1
+
+
+class Quotes(NamedTuple):
+    """What becomes of a symbol's quotes."""
+
+    payloads: list[bytes]
+    rows: list[Row]
+    alerts: float
+    """Alerts that are sent, a tick."""
+    row_bytes: float
+    write_units: float
+
+
+@cache
+def process(interval_seconds: float, cooldown_seconds: float) -> Quotes:
+    """Have our code process real quotes, 3,500 minute bars of an ETF, as if they came at this interval."""
+    rules = Rules(alert_cooldown_seconds=round(cooldown_seconds))
+    detector, writer = Detector(rules), RowWriter("shardId-000000000000", rules, 30)
+    path, clock = ROOT / "tests" / "data" / "inda_1min.csv", Clock(threading.Event())
+    state, sent = detector.new_state(), 0
+    payloads, rows = [], []
+    for number, tick in enumerate(replay(path, symbol="INDA", only=(), speed=math.inf, clock=clock)):
+        arrived_ms = 1_800_000_000_000 + round(number * interval_seconds * 1000)
+        tick.timestamp = timestamp_of(arrived_ms)
+        detection = detector.detect(state, tick)
+        sent += sum(not alert.suppressed for alert in detection.alerts)
+        payloads.append(encode(tick))
+        rows.append(writer.accepted(tick, detection, Record(b"", "INDA", str(10**55 + number), 0, arrived_ms)))
+    sizes = list(map(item_bytes, rows))
+    units = fmean(math.ceil(size / WRITE_UNIT_BYTES) for size in sizes)
+    return Quotes(payloads, rows, sent / len(rows), fmean(sizes), units)
+
+
+_COLUMNS = RowWriter("", Rules(), 1).columns
+
+
+def item_bytes(row: Row) -> int:
+    """Size of a row as DynamoDB counts it: names and texts as they are, two digits of a number in a byte."""
+    size = 0
+    for column, value in zip(_COLUMNS, row, strict=True):
+        if value is not None:
+            size += len(column.name)
+            match column.kind:
+                case "N":
+                    digits = value.replace(".", "").strip("-0")
+                    size += 1 + math.ceil(len(digits) / 2) + value.startswith("-")
+                case "SS":
+                    size += sum(map(len, value))
+                case "BOOL":
+                    size += 1
+                case _:
+                    size += len(value.encode())
+    return size
+
+
+def archived_bytes(quotes: Quotes, ticks: int) -> float:
+    """Bytes that a tick takes in the archive, in objects of so many ticks."""
+    lines, rows = GzipLines(), ParquetRows(_COLUMNS)
+    for payload, row in zip(quotes.payloads[-ticks:], quotes.rows[-ticks:], strict=True):
+        lines.append(payload)
+        rows.append(row)
+    return (len(lines.finish()) + len(rows.finish())) / lines.count
+
+
+def _aggregate(deployment: Deployment) -> Deployment:
+    """Fewer shards take it; each is then a larger share of a task's work."""
+    aggregated = replace(deployment, aggregated=True, linger_milliseconds=1000)
+    is_large = Bill(deployment).shards > 4
+    return aggregated.with_stores(ShardCount=4).with_services(ShardsPerTask=1) if is_large else aggregated
+
+
+CHANGES: dict[str, Callable[[Deployment], Deployment]] = {
+    "`ARCH=ARM64`": lambda d: d.with_services(CpuArchitecture="ARM64"),
+    "`ConsumerCapacity=FARGATE_SPOT`": lambda d: d.with_services(ConsumerCapacity="FARGATE_SPOT"),
+    "`Network=VPC_ENDPOINTS`": lambda d: d.with_services(Network="VPC_ENDPOINTS"),
+    "`ShardCount`: one less": lambda d: d.with_stores(ShardCount=Bill(d).shards - 1),
+    "`StreamMode=ON_DEMAND`": lambda d: d.with_stores(StreamMode="ON_DEMAND"),
+    "`RetrievalMode=FANOUT`": lambda d: d.with_stores(RetrievalMode="FANOUT"),
+    "`AGGREGATE=true`, `PUBLISH_LINGER_MILLISECONDS=1000`, 4 instead of 16 shards": _aggregate,
+    "`BillingMode: PROVISIONED` of `TicksTable`, autoscaled": lambda d: replace(d, provisioned_tables=True),
+    "`RetentionDays=7`": lambda d: d.with_services(RetentionDays=7),
+    "`ARCHIVE_SECONDS=300`": lambda d: replace(d, archive_seconds=300),
+    "`ALERT_COOLDOWN_SECONDS=3600`": lambda d: replace(d, alert_cooldown_seconds=3600),
+    "`KCL_FAILOVER_TIME_MILLIS=10000`": lambda d: replace(d, kcl_failover_milliseconds=10_000),
+}
+
+
+def costs() -> str:
+    """Write the bills as a Markdown table."""
+    bills = [Bill(deployment) for deployment in DEPLOYMENTS]
+    lines = [bill.lines() for bill in bills]
+    body = {name: [_dollars(line[name]) for line in lines] for name in lines[0]}
+    return _table({**body, "**all**": [f"**{_dollars(bill.total())}**" for bill in bills]})
+
+
+def changes() -> str:
+    """Write what each change adds to the bills as a Markdown table."""
+    return _table({name: [_difference(d, change(d)) for d in DEPLOYMENTS] for name, change in CHANGES.items()})
+
+
+def _table(body: Mapping[str, list[str]]) -> str:
+    names = [deployment.name for deployment in DEPLOYMENTS]
+    rows = [["$ a month", *names], ["---", *["---:"] * len(names)], *([name, *cells] for name, cells in body.items())]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _dollars(amount: float) -> str:
+    return f"{amount:,.0f}" if amount >= 99.5 else f"{amount:.2f}"
+
+
+def _difference(old: Deployment, new: Deployment) -> str:
+    amount = Bill(new).total() - Bill(old).total()
+    return "" if abs(amount) < 0.005 else ("+" if amount > 0 else "−") + _dollars(abs(amount))
+
+
+def main() -> None:
+    """Print both tables, and what was measured for them."""
+    print(costs(), changes(), sep="\n\n", end="\n\n")
+    for deployment in DEPLOYMENTS:
+        quotes = process(deployment.interval_seconds, deployment.alert_cooldown_seconds)
+        print(
+            f"{deployment.name}: payload {fmean(map(len, quotes.payloads)):.0f} bytes, row {quotes.row_bytes:.0f}, "
+            f"alerts {quotes.alerts:.1%} of the ticks"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""What requests ask of AWS, in the words of IAM: who, which action, on which resource."""
+
+from base64 import b64decode
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+from urllib.parse import parse_qs, unquote
+
+import msgspec
+
+from tests.chaos.requests import Request
+
+_ACCOUNT = "123456789012"
+_S3_ACTIONS = {("PUT", True): "PutObject", ("HEAD", False): "ListBucket"}
+"""What our code does, by the HTTP method and whether there is a key."""
+
+
+class Call(NamedTuple):
+    """An action on a resource, and whose access key asked for it.
+
+    Metrics have no resources: ``namespace`` is theirs.
+    """
+
+    access_key: str
+    action: str
+    resource: str
+    namespace: str = ""
+
+
+def calls_of(request: Request) -> set[Call]:
+    """Say what a request asks for; one batch may be for several tables. What is not known here is told as it is."""
+    known = _SERVICES.get(request.service)
+    if known is None:
+        return {Call(request.access_key, f"{request.service}:{request.operation}", request.target)}
+    return {Call(request.access_key, *asked) for asked in known(request)}
+
+
+def _dynamodb(request: Request) -> Iterable[tuple[str, str]]:
+    said = msgspec.json.decode(request.body, type=_Dynamodb)
+    arn = f"arn:aws:dynamodb:{request.region}:{_ACCOUNT}:table"
+    return [(f"dynamodb:{request.operation}", f"{arn}/{table}") for table in said.request_items or [said.table_name]]
+
+
+class _Dynamodb(msgspec.Struct, rename="pascal"):
+    table_name: str = ""
+    request_items: dict[str, msgspec.Raw] = {}
+
+
+def _kinesis(request: Request) -> Iterable[tuple[str, str]]:
+    said = msgspec.json.decode(request.body, type=_Kinesis)
+    # GetRecords names no stream: moto's iterators begin with it.
+    stream = said.stream_name or b64decode(said.shard_iterator).partition(b":")[0].decode()
+    return [(f"kinesis:{request.operation}", f"arn:aws:kinesis:{request.region}:{_ACCOUNT}:stream/{stream}")]
+
+
+class _Kinesis(msgspec.Struct, rename="pascal"):
+    stream_name: str = ""
+    shard_iterator: str = ""
+
+
+def _s3(request: Request) -> Iterable[tuple[str, str]]:
+    bucket, _, key = unquote(request.target.partition("?")[0]).strip("/").partition("/")
+    action = _S3_ACTIONS.get((request.method, bool(key)), f"{request.method} {request.target}")
+    return [(f"s3:{action}", f"arn:aws:s3:::{bucket}/{key}".rstrip("/"))]
+
+
+def _sns(request: Request) -> Iterable[tuple[str, str]]:
+    # PublishBatch has no action of its own
+    return [(f"sns:{request.operation.removesuffix('Batch')}", parse_qs(request.body.decode())["TopicArn"][0])]
+
+
+def _cloudwatch(request: Request) -> Iterable[tuple[str, str, str]]:
+    return [(f"cloudwatch:{request.operation}", "*", parse_qs(request.body.decode())["Namespace"][0])]
+
+
+_SERVICES: dict[str, Callable[[Request], Iterable[tuple[str, ...]]]] = {
+    "dynamodb": _dynamodb,
+    "kinesis": _kinesis,
+    "monitoring": _cloudwatch,
+    "s3": _s3,
+    "sns": _sns,
+}

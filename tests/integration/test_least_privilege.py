@@ -1,0 +1,121 @@
+"""The tasks' roles against what a real run calls, as it was seen on the wire: nothing is missing, nothing is unused."""
+
+import ast
+import json
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from hashlib import md5
+from itertools import count, islice
+from typing import Any
+
+import pytest
+
+from tests.chaos.calls import Call
+from tests.chaos.faulty_proxy import FaultyProxy
+from tests.integration.pipeline import Pipeline, Put
+from tests.integration.traffic import DATA, traffic
+from tests.templates import listed
+
+ROLES = {"producer": "ProducerRoleArn", "consumer": "ConsumerRoleArn"}
+NOT_IN_THIS_RUN = {
+    ("HoldLeases", "dynamodb:DeleteItem"): "only minutes after a shard has ended are its leases removed",
+}
+"""By statement and action: granted, and rightly not called here. What fan-out needs is not granted here at all."""
+
+_BARS = 200
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pipeline, set[Call]]]:
+    """All that the two tasks do: a first start, ticks and what is none, alerts, metrics, and what is read back."""
+    folder = tmp_path_factory.mktemp("run")
+    symbol, elsewhere = (next(key for key in map(str, count()) if shard_of(key) == shard) for shard in (0, 1))
+    bars = folder / "bars.csv"
+    bars.write_text("".join(islice((DATA / "inda_1min.csv").open(), _BARS)))
+    with Pipeline(folder, shards=2) as pipeline, FaultyProxy(pipeline.url, record=True) as proxy:
+        pipeline.endpoint = proxy.url
+        consumer = pipeline.start_consumer(
+            {
+                "AWS_ACCESS_KEY_ID": "consumer",
+                "ALERT_COOLDOWN_SECONDS": "86400",  # longer than the ticks that are read back: so are the alerts
+                "KCL_METRICS_LEVEL": "SUMMARY",
+                "KCL_METRICS_BUFFER_TIME_MILLIS": "1000",
+            }
+        )
+        pipeline.put(traffic(seed=7)[:400])  # what is late and what is no tick are in it
+        pipeline.produce(
+            {
+                "AWS_ACCESS_KEY_ID": "producer",
+                "FEED": "replay",
+                "REPLAY_FILE": str(bars),
+                "REPLAY_SPEED": "max",
+                "SYMBOL": symbol,
+            }
+        )
+        pipeline.drain(consumer)
+        # As after a split: another shard goes on with the symbol.
+        later = {"symbol": symbol, "timestamp": "2023-07-12T00:00:00Z", "price": 44}
+        pipeline.put([Put(elsewhere, json.dumps(later).encode())])
+        pipeline.drain(consumer)
+        yield pipeline, proxy.calls()
+
+
+def shard_of(key: str) -> int:
+    """Tell which of two shards a partition key is on."""
+    return int.from_bytes(md5(key.encode(), usedforsecurity=False).digest()[:1]) >> 7
+
+
+@pytest.mark.parametrize("task", ROLES)
+def test_every_call_is_granted(run: tuple[Pipeline, set[Call]], task: str) -> None:
+    """Whatever a task calls, its role allows on exactly that resource."""
+    pipeline, calls = run
+    statements = granted(pipeline, ROLES[task])
+    made = {call for call in calls if call.access_key == task}
+    assert made
+    assert [call for call in sorted(made) if not any(allows(s, call) for s in statements)] == []
+
+
+@pytest.mark.parametrize("task", ROLES)
+def test_every_grant_is_used(run: tuple[Pipeline, set[Call]], task: str) -> None:
+    """Whatever a role allows, its task calls on each of the resources, but for what is named with its reason."""
+    pipeline, calls = run
+    statements = granted(pipeline, ROLES[task])
+    made = {call for call in calls if call.access_key == task}
+    unused = [grant for grant in grants(statements) if not any(allows(grant, call) for call in made)]
+    assert [grant for grant in unused if (grant["Sid"], grant["Action"]) not in NOT_IN_THIS_RUN] == []
+
+
+def test_what_is_not_called_is_granted(run: tuple[Pipeline, set[Call]]) -> None:
+    """The list of exceptions has none that is over."""
+    pipeline, calls = run
+    for sid, action in NOT_IN_THIS_RUN:
+        (grant,) = (g for g in grants(granted(pipeline, ROLES["consumer"])) if (g["Sid"], g["Action"]) == (sid, action))
+        assert not any(allows(grant, call) for call in calls)
+
+
+def granted(pipeline: Pipeline, role: str) -> list[dict[str, Any]]:
+    """Read from the AWS what a role may do, as it was deployed."""
+    iam, name = pipeline.client("iam"), pipeline.outputs[role].rpartition("/")[2]
+    (policy,) = iam.list_role_policies(RoleName=name)["PolicyNames"]
+    document = iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
+    statements = ast.literal_eval(document)["Statement"]  # moto tells it as Python writes it,
+    return [statement for statement in statements if statement is not None]  # and AWS::NoValue as nothing
+
+
+def allows(statement: dict[str, Any], call: Call) -> bool:
+    """Tell whether a statement allows a call. Of conditions it knows only the one on metrics' namespaces."""
+    return (
+        statement["Effect"] == "Allow"
+        and call.action in listed(statement["Action"])
+        and any(fnmatchcase(call.resource, pattern) for pattern in listed(statement["Resource"]))
+        and statement.get("Condition", {"StringEquals": {"cloudwatch:namespace": call.namespace}})
+        == {"StringEquals": {"cloudwatch:namespace": call.namespace}}
+    )
+
+
+def grants(statements: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Take statements apart: each with one action on one resource."""
+    for statement in statements:
+        for action in listed(statement["Action"]):
+            for resource in listed(statement["Resource"]):
+                yield {**statement, "Action": action, "Resource": resource}

@@ -1,0 +1,191 @@
+"""What CloudFormation would make of a template: parameters checked, conditions decided, functions put into place."""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from cfnlint.decode import cfn_yaml
+
+ROOT = Path(__file__).parents[1]
+STACK = ROOT / "infra" / "stack.yaml"
+SERVICES = ROOT / "ecs" / "services.yaml"
+
+_PSEUDO = {
+    "AWS::AccountId": "123456789012",
+    "AWS::Partition": "aws",
+    "AWS::Region": "eu-central-1",
+    "AWS::StackName": "tickertape",
+}
+_ABSENT = object()
+
+
+class RefusedError(Exception):
+    """CloudFormation would not begin: a parameter or a rule says no."""
+
+
+class Template:
+    """A template with values for its parameters.
+
+    What only a deployment knows, as the ARN of a resource or what another stack exports, becomes a text that tells
+    where it is from: ``<Stream.Arn>``, ``<tickertape-StreamName>``.
+
+    Parameters
+    ----------
+    path
+        The template's file.
+    parameters
+        Values that are not the defaults.
+    deployed
+        What stands in for those texts, for instance ``{"<tickertape-StreamName>": "quotes"}``.
+
+    Raises
+    ------
+    RefusedError
+        A parameter or a combination of them is refused.
+
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        parameters: Mapping[str, str | int] | None = None,
+        *,
+        deployed: Mapping[str, str] | None = None,
+    ) -> None:
+        self._template = _read(path)
+        self._deployed = deployed or {}
+        declared, given = self._template["Parameters"], parameters or {}
+        if unknown := given.keys() - declared.keys():
+            raise RefusedError(f"no such parameters: {unknown}")
+        self._values = {name: _value(name, about, given.get(name)) for name, about in declared.items()}
+        for rule in self._template.get("Rules", {}).values():
+            if self._resolve(rule.get("RuleCondition", True)):
+                for assertion in rule["Assertions"]:
+                    if not self._resolve(assertion["Assert"]):
+                        raise RefusedError(assertion["AssertDescription"])
+
+    @property
+    def resources(self) -> dict[str, dict[str, Any]]:
+        """What would be created: type, properties, policies, by logical name."""
+        found = {}
+        for name, resource in self._template["Resources"].items():
+            if "Condition" not in resource or self._condition(resource["Condition"]):
+                found[name] = {**resource, "Properties": self._resolve(resource.get("Properties", {}))}
+        return found
+
+    def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Properties of the resources of one type, by logical name."""
+        return {name: r["Properties"] for name, r in self.resources.items() if r["Type"] == f"AWS::{kind}"}
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        """Each output with its value and export."""
+        found: dict[str, Any] = self._resolve(self._template["Outputs"])
+        return found
+
+    def _condition(self, name: str) -> bool:
+        return bool(self._resolve(self._template["Conditions"][name]))
+
+    def _resolve(self, value: Any) -> Any:  # noqa: ANN401  (anything that YAML can hold)
+        if isinstance(value, list):
+            return [item for item in map(self._resolve, value) if item is not _ABSENT]
+        if not isinstance(value, dict):
+            return value
+        if len(value) == 1:
+            ((name, argument),) = value.items()
+            function = getattr(self, f"_{name.removeprefix('Fn::').lower()}", None)
+            if name in {"Ref", "Condition"} or name.startswith("Fn::"):
+                assert function is not None, f"{name} is not known here"
+                return function(argument)
+        resolved = {str(name): self._resolve(item) for name, item in value.items()}
+        return {name: item for name, item in resolved.items() if item is not _ABSENT}
+
+    def _ref(self, name: str) -> Any:  # noqa: ANN401  (a parameter's value)
+        if name == "AWS::NoValue":
+            return _ABSENT
+        if name in self._values:
+            return self._values[name]
+        return _PSEUDO.get(name) or self._known(name)
+
+    def _known(self, name: str) -> str:
+        return self._deployed.get(f"<{name}>", f"<{name}>")
+
+    def _getatt(self, argument: str | list[str]) -> str:
+        return self._known(argument if isinstance(argument, str) else ".".join(argument))
+
+    def _importvalue(self, argument: object) -> str:
+        return self._known(str(self._resolve(argument)))
+
+    def _sub(self, argument: str | list[Any]) -> str:
+        text, more = argument if isinstance(argument, list) else (argument, {})
+        names = {name: str(self._resolve(value)) for name, value in more.items()}
+        put = re.sub(
+            r"\$\{([^!}][^}]*)\}",
+            lambda match: names[match[1]] if match[1] in names else str(self._ref(match[1])),
+            text,
+        )
+        return put.replace("${!", "${")
+
+    def _if(self, argument: list[Any]) -> Any:  # noqa: ANN401  (either of two)
+        condition, true, false = argument
+        return self._resolve(true if self._condition(condition) else false)
+
+    def _equals(self, argument: list[Any]) -> bool:
+        one, other = map(self._resolve, argument)
+        return str(one) == str(other)
+
+    def _not(self, argument: list[Any]) -> bool:
+        return not self._resolve(argument[0])
+
+    def _and(self, argument: list[Any]) -> bool:
+        return all(map(self._resolve, argument))
+
+    def _contains(self, argument: list[Any]) -> bool:
+        members, value = map(self._resolve, argument)
+        return value in members
+
+    def _select(self, argument: list[Any]) -> Any:  # noqa: ANN401  (a member)
+        index, members = map(self._resolve, argument)
+        return members[int(index)] if isinstance(members, list) else f"{members}[{index}]"
+
+    def _split(self, argument: list[Any]) -> list[str]:
+        separator, text = map(self._resolve, argument)
+        return str(text).split(separator)
+
+    def _getazs(self, _: object) -> str:
+        return "<zones>"
+
+    def _findinmap(self, argument: list[Any]) -> Any:  # noqa: ANN401  (what the map holds)
+        name, *keys = map(self._resolve, argument)
+        found: Any = self._template["Mappings"][name]
+        for key in keys:
+            found = found[key]
+        return found
+
+
+def listed(value: str | list[str]) -> list[str]:
+    """Give a policy's actions or resources, which may be one or several."""
+    return [value] if isinstance(value, str) else value
+
+
+@cache
+def _read(path: Path) -> dict[str, Any]:
+    template: dict[str, Any] = cfn_yaml.load(str(path))
+    return template
+
+
+def _value(name: str, about: dict[str, Any], given: str | int | None) -> str | int:
+    value = about.get("Default") if given is None else given
+    if value is None:
+        raise RefusedError(f"{name} is missing")
+    if about["Type"] == "Number":
+        number = float(value)
+        refused = not about.get("MinValue", number) <= number <= about.get("MaxValue", number)
+    else:
+        refused = re.fullmatch(about.get("AllowedPattern", ".*"), str(value)) is None
+    allowed = about.get("AllowedValues")
+    if refused or (allowed and str(value) not in map(str, allowed)):
+        raise RefusedError(f"{name} may not be {value!r}")
+    return value if isinstance(value, int) else str(value)

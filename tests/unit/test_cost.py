@@ -1,0 +1,130 @@
+"""What the documents say about money is what `benchmarks.cost` reckons, and it reckons with what is deployed."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from hashlib import md5
+
+import pytest
+
+from benchmarks.cost import CHANGES, DEPLOYMENTS, Bill, Deployment, changes, costs, item_bytes, process
+from consumer.daemon import kcl_properties
+from consumer.detection import Rules
+from consumer.settings import ConsumerSettings
+from consumer.sinks.row import RowWriter
+from tests.templates import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENT = (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
+ALL = [
+    *DEPLOYMENTS,
+    *(replace(change(d), name=f"{d.name} {name}") for name, change in CHANGES.items() for d in DEPLOYMENTS),
+]
+SHARD_RECORDS, SHARD_TICKS = 1000, 5000
+"""What a shard takes a second; ticks, when they are aggregated."""
+
+
+def test_the_readme_has_the_bills() -> None:
+    """The README's table is what the script prints."""
+    assert f"\n\n{costs()}\n\n" in README
+
+
+def test_the_document_has_what_settings_change() -> None:
+    """The table of changes is what the script prints."""
+    assert f"\n\n{changes()}\n\n" in DOCUMENT
+
+
+def test_the_document_says_how_the_largest_is_deployed() -> None:
+    """The command in the document sets what the bill reckons with."""
+
+    def written(parameters: Mapping[str, str | int]) -> str:
+        return " ".join(f"{name}={value}" for name, value in parameters.items())
+
+    deployment = DEPLOYMENTS[-1]
+    assert f'STORES="{written(deployment.stores)}"' in DOCUMENT
+    assert f'SERVICES="{written(deployment.services)}"' in DOCUMENT
+
+
+@pytest.mark.parametrize("deployment", ALL, ids=lambda deployment: deployment.name)
+def test_the_shards_are_enough(deployment: Deployment) -> None:
+    """Kinesis spreads symbols by their hash, and the busiest shard takes all that comes to it."""
+    shards = Bill(deployment).shards
+    symbols = Counter(
+        int(md5(f"SYM{n}".encode(), usedforsecurity=False).hexdigest(), 16) * shards >> 128
+        for n in range(deployment.symbols)
+    )
+    share = max(symbols.values()) / deployment.symbols
+    assert share * deployment.records <= SHARD_RECORDS
+    assert share * deployment.ticks <= SHARD_TICKS
+
+
+@pytest.mark.parametrize("deployment", ALL, ids=lambda deployment: deployment.name)
+def test_the_tasks_are_enough(deployment: Deployment) -> None:
+    """Consumers have half of their time left, on cores as slow as the one that was measured for the README."""
+    measured = re.search(r"^whole path +[0-9,]+ +([0-9,]+) ", README, flags=re.MULTILINE)
+    assert measured is not None
+    units, _, _ = str(deployment.services.get("ConsumerSize", "256-512")).partition("-")
+    cores = Bill(deployment).tasks["Consumer"] * int(units) / 1024
+    assert deployment.ticks / cores <= int(measured[1].replace(",", "")) / 2
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_a_change_changes_something(change: object) -> None:
+    """Each setting in the table makes some deployment cheaper or dearer."""
+    assert callable(change)
+    assert any(abs(Bill(change(d)).total() - Bill(d).total()) > 1 for d in DEPLOYMENTS)
+
+
+def test_more_costs_more() -> None:
+    """Twice the quotes cost twice as much to write and to keep; what is there anyway costs the same."""
+    once, twice = (Bill(Deployment("", symbols, 5)).lines() for symbols in (100, 200))
+    for line in ("DynamoDB: writing ticks", "DynamoDB: keeping them", "Alerts: DynamoDB and SNS"):
+        assert twice[line] == pytest.approx(2 * once[line])
+    for line in ("Fargate", "Public addresses, endpoints", "CloudWatch: metrics", "KMS"):
+        assert twice[line] == once[line]
+
+
+def test_tasks_are_as_many_as_scaling_wants() -> None:
+    """Leases divided by ShardsPerTask, rounded up, within the limits."""
+    deployment = Deployment("", 100, 1)
+    assert Bill(deployment.with_stores(ShardCount=7)).tasks["Consumer"] == 4
+    assert Bill(deployment.with_stores(ShardCount=7).with_services(MaxTasks=3)).tasks["Consumer"] == 3
+    assert Bill(deployment.with_services(MinTasks=2)).tasks["Consumer"] == 2
+
+
+def test_the_failover_time_is_the_consumers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Renewals of leases are reckoned from the time that the consumer gives the KCL."""
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    required = {"archive_bucket": "archive", "alert_topic_arn": "arn:aws:sns:us-east-1:1:alerts"}
+    settings = ConsumerSettings.model_validate(required)
+    expected = kcl_properties(settings, {})["failoverTimeMillis"]
+    assert DEPLOYMENTS[0].kcl_failover_milliseconds == int(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "size"),
+    [
+        ("price", "27", 2),
+        ("price", "-27", 3),
+        ("price", "461", 3),
+        ("price", "43.58", 3),
+        ("price", "0", 1),
+        ("price", "1000000", 2),
+        ("source", "Zürich", 7),
+        ("anomalies", ("z_score", "bollinger"), 16),
+        ("late", True, 1),
+    ],
+)
+def test_a_row_is_as_large_as_dynamodb_says(name: str, value: object, size: int) -> None:
+    """Names and texts count as UTF-8; numbers take a byte, one for two significant digits and one for a minus."""
+    columns = RowWriter("", Rules(), 1).columns
+    row = tuple(value if column.name == name else None for column in columns)
+    assert item_bytes(row) == len(name) + size
+
+
+def test_the_cooldown_saves_alerts() -> None:
+    """The longer alerts are held back, and the closer together quotes are, the fewer of them are sent."""
+    shares = [process(*times).alerts for times in ((30, 0), (30, 300), (5, 300), (5, 3600))]
+    assert shares == sorted(shares, reverse=True)
+    assert 0 < shares[-1] < shares[0] < 0.3
