@@ -4,10 +4,8 @@ It has what moto's Kinesis has not: closed parents, and children that begin wher
 API and nothing else, so it stands beside an embedded AWS. Everything is kept in memory.
 """
 
-import hashlib
 import shutil
 import subprocess
-import tempfile
 import textwrap
 import time
 from collections.abc import Mapping
@@ -22,6 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from common.errors import UserError
 from infra.local.processes import Child, await_line
+from tests.installing import installed
 
 _PACKAGE = Path(__file__).parent / "node"
 _CACHE = Path(__file__).parents[2] / ".venv" / "kinesis-local"
@@ -126,20 +125,12 @@ def _find_node() -> tuple[str, list[str]]:
 
 def _install(npm: list[str]) -> Path:
     """Have npm install what the lock file says, unless it was done before; gives kinesis-local's folder."""
-    lock = (_PACKAGE / "package-lock.json").read_bytes()
-    installed = _CACHE / hashlib.sha256(lock).hexdigest()[:16]
-    if not installed.exists():
-        _CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=_CACHE) as scratch:
-            copy = Path(scratch) / "node"
-            shutil.copytree(_PACKAGE, copy)
-            _run_npm(npm, copy)
-            try:
-                copy.rename(installed)  # whole or not at all: others may be installing it too
-            except OSError:
-                if not installed.exists():
-                    raise
-    return installed / "node_modules" / "kinesis-local"
+
+    def install(folder: Path) -> None:
+        shutil.copytree(_PACKAGE, folder)
+        _run_npm(npm, folder)
+
+    return installed(_PACKAGE / "package-lock.json", _CACHE, install) / "node_modules" / "kinesis-local"
 
 
 def _run_npm(npm: list[str], folder: Path) -> None:
