@@ -91,15 +91,13 @@ def test_port_in_use_is_said_in_one_line(url: str) -> None:
 
 def test_what_is_kept_is_there_at_the_next_start(tmp_path: Path, url: str) -> None:
     """With --keep, stack, records, rows, objects and subscriptions outlive the process; a queue is created anew."""
-    with _kept(tmp_path / "state") as address:
-        use_endpoint(address)
+    with _kept(tmp_path / "state", url):
         stack = deploy(1)
         aws.client("kinesis").put_record(StreamName=stack.stream, Data=b"x", PartitionKey="KO")
         item = {"symbol": {"S": "KO"}, "timestamp": {"S": "now"}}
         aws.client("dynamodb").put_item(TableName=stack.ticks_table, Item=item)
         aws.client("s3").put_object(Bucket=stack.archive_bucket, Key="a/b", Body=b"object")
-    with _kept(tmp_path / "state") as address:
-        use_endpoint(address)
+    with _kept(tmp_path / "state", url):
         stores = Stores(deploy(1), "application")
         assert list(stores.ticks()) == [{"symbol": "KO", "timestamp": "now"}]
         assert stores.object_bytes("a/b") == b"object"
@@ -109,16 +107,20 @@ def test_what_is_kept_is_there_at_the_next_start(tmp_path: Path, url: str) -> No
         assert [record["Data"] for record in records] == [b"x"]
         aws.client("sns").publish(TopicArn=stack.alert_topic_arn, Message='{"symbol": "KO"}')
         assert stores.take_messages() == [{"symbol": "KO"}]
-    use_endpoint(url)
 
 
 @contextmanager
-def _kept(file: Path) -> Iterator[str]:
+def _kept(file: Path, other: str) -> Iterator[None]:
+    """One that keeps its state, to talk to instead of the other."""
     command = [*COMMAND, "--host", "127.0.0.1", "--keep", str(file)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield process.stdout.readline().strip()
-        process.terminate()
+        use_endpoint(process.stdout.readline().strip())
+        try:
+            yield
+        finally:
+            use_endpoint(other)
+            process.terminate()
         assert process.wait(10) == 0
 
 
