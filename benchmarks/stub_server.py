@@ -1,8 +1,12 @@
 """A loopback server that takes every request and says yes: what it costs to talk, without an AWS behind it."""
 
 import asyncio
+import os
 import re
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)", re.IGNORECASE)
@@ -10,6 +14,23 @@ _EMPTY = b'{"Items":[]}'
 _TARGET = re.compile(rb"\r\nx-amz-target: \w+\.(\w+)", re.IGNORECASE)
 _TAKEN = b'{"SequenceNumber":"4964%052d","ShardId":"shardId-%012d"}' % (1, 0)
 _ENTRY = re.compile(rb"\.Id=(\d+)")
+
+
+@contextmanager
+def running() -> Iterator[None]:
+    """Have one run, in a process of its own, that this process's clients talk to."""
+    with subprocess.Popen(
+        [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        os.environ.update(
+            AWS_ENDPOINT_URL=f"http://127.0.0.1:{server.stdout.readline().strip()}",
+            AWS_REGION="us-east-1",
+            AWS_DEFAULT_REGION="us-east-1",
+            AWS_ACCESS_KEY_ID="x",
+            AWS_SECRET_ACCESS_KEY="x",  # noqa: S106  (it asks for none)
+        )
+        yield
 
 
 class Yes(asyncio.Protocol):

@@ -79,6 +79,16 @@ class Template:
         """Properties of the resources of one type, by logical name."""
         return {name: r["Properties"] for name, r in self.resources.items() if r["Type"] == f"AWS::{kind}"}
 
+    def container(self, task: str) -> dict[str, Any]:
+        """Definition of the only container of a task."""
+        only: dict[str, Any]
+        (only,) = self.of_type("ECS::TaskDefinition")[task]["ContainerDefinitions"]
+        return only
+
+    def environment(self, task: str) -> dict[str, str]:
+        """What a task's container is told."""
+        return {variable["Name"]: str(variable["Value"]) for variable in self.container(task)["Environment"]}
+
     @property
     def outputs(self) -> dict[str, Any]:
         """Each output with its value and export."""

@@ -12,14 +12,13 @@ from pathlib import Path
 from types import FrameType
 
 from botocore.exceptions import BotoCoreError, ClientError
-from rich.console import Console
 
 from common import aws
 from common.aws import explain
 from common.errors import UserError, run_command
 from common.settings import read_settings
 from infra.local import once
-from infra.local.display import Display, Lines, Screen
+from infra.local.display import Display, display_on_stderr
 from infra.local.export import Export
 from infra.local.leases import create_leases
 from infra.local.processes import Child, Processes, await_line
@@ -130,9 +129,7 @@ def _local(settings: LocalSettings) -> None:
 
 def _run(settings: LocalSettings, export: Export | None, processes: Processes, signals: Signals) -> None:
     started = time.monotonic()
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    display: Display = Screen(console) if console.is_terminal else Lines(console)
-    with display:
+    with display_on_stderr() as display:
         display.say("starting the embedded AWS and deploying the stack")
         embedded_aws = processes.start("embedded AWS", [sys.executable, "-m", "infra.local.embedded_aws"])
         use_endpoint(await_line(embedded_aws, _AWS_START_SECONDS))

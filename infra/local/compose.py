@@ -8,11 +8,10 @@ import threading
 import time
 
 from botocore.exceptions import BotoCoreError, ClientError
-from rich.console import Console
 
 from common import aws
 from common.errors import UserError, run_command
-from infra.local.display import Display, Lines, Screen
+from infra.local.display import display_on_stderr
 from infra.local.leases import create_leases
 from infra.local.stack import Stack, deploy, deployed
 from infra.local.stores import Stores
@@ -60,9 +59,7 @@ def _watch() -> None:
         signal.signal(number, lambda *_: stop.set())
     stores = Stores(deployed(), _application(), stop.is_set)
     watch = Watch(stores, [], time.monotonic())
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    display: Display = Screen(console) if console.is_terminal else Lines(console)
-    with display:
+    with display_on_stderr() as display:
         while not stop.is_set():
             messages = stores.take_messages()
             display.show(watch.look(messages, "running"), messages)

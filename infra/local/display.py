@@ -32,6 +32,12 @@ class Display(Protocol):
     ) -> None: ...
 
 
+def display_on_stderr() -> Display:
+    """Give the screen where there is a terminal, else lines."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    return Screen(console) if console.is_terminal else Lines(console)
+
+
 class Screen:
     """The live view; it leaves its last state on the terminal."""
 

@@ -1,7 +1,6 @@
 """The image as ecs/services.yaml runs it, so that the two cannot drift apart."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
@@ -50,8 +49,8 @@ def test_tasks_run_as_they_are_defined(system: Compose) -> None:
     outputs = aws.client("cloudformation").describe_stacks()["Stacks"][0]["Outputs"]
     imports = {f"<tickertape-{output['OutputKey']}>": output["OutputValue"] for output in outputs}
     parameters: dict[str, str | int] = {"Image": "tickertape:latest", "FeedIntervalSeconds": 1}
-    tasks = Template(SERVICES, parameters, deployed=imports).of_type("ECS::TaskDefinition")
-    consumer, producer = (_run(tasks[name], system) for name in ("ConsumerTask", "ProducerTask"))
+    services = Template(SERVICES, parameters, deployed=imports)
+    consumer, producer = (_run(services, task, system) for task in ("ConsumerTask", "ProducerTask"))
     try:
         wait_until(lambda: system.stores().count_ticks() > 0, 150, "rows are being written")
         wait_until(lambda: inspect(consumer, ".State.Health.Status") == "healthy", 60, "the task is healthy")
@@ -62,9 +61,9 @@ def test_tasks_run_as_they_are_defined(system: Compose) -> None:
         docker("rm", "--force", "--volumes", producer, consumer)
 
 
-def _run(task: Mapping[str, Any], system: Compose) -> str:
+def _run(services: Template, name: str, system: Compose) -> str:
     """Start a task's container with what its definition says; gives its id."""
-    (container,) = task["ContainerDefinitions"]
+    task, container = services.of_type("ECS::TaskDefinition")[name], services.container(name)
     assert container.keys() <= _TRANSLATED, "the definition says more than this test translates"
     assert container["ReadonlyRootFilesystem"]
     flags = ["--read-only", "--network", system.network, "--user", container["User"]]
@@ -86,7 +85,6 @@ def _run(task: Mapping[str, Any], system: Compose) -> str:
         flags += ["--health-cmd", " ".join(command), "--health-interval", f"{health['Interval']}s"]
         flags += ["--health-timeout", f"{health['Timeout']}s", "--health-retries", str(health["Retries"])]
         flags += ["--health-start-period", f"{health['StartPeriod']}s"]
-    environment = {variable["Name"]: str(variable["Value"]) for variable in container["Environment"]}
-    for name, value in (environment | _WHAT_ECS_GIVES).items():
-        flags += ["--env", f"{name}={value}"]
+    for variable, value in (services.environment(name) | _WHAT_ECS_GIVES).items():
+        flags += ["--env", f"{variable}={value}"]
     return docker("run", "--detach", *flags, container["Image"], *container["Command"])

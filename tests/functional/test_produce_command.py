@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from moto.server import ThreadedMotoServer
 from producer.settings import ProducerSettings
 from tests.functional.kinesis_stub import KinesisStub, RefusedError
 from tests.templates import SERVICES, Template
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 BARS = """Date,Close,Volume,Symbol
@@ -86,14 +87,6 @@ def start(environment: dict[str, str], *arguments: str | Path) -> subprocess.Pop
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    """Wait until it is so, at most 20 seconds."""
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def complaint(stderr: str) -> str:

@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,6 +21,7 @@ from producer import publisher as publisher_module
 from producer.lanes import AGGREGATE_BYTES, AGGREGATE_TICKS, LANE_TICKS, QUEUE_BYTES, QUEUE_TICKS
 from producer.publisher import SENDERS, Publisher
 from tests.functional.kinesis_stub import KinesisStub, RefusedError
+from tests.waiting import wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -90,14 +91,6 @@ def accepted_volumes(stub: KinesisStub) -> dict[str, list[int | None]]:
 def reports(caplog: pytest.LogCaptureFixture) -> list[Any]:
     """Give the publisher's reports; their fields are attributes."""
     return [record for record in caplog.records if record.message == "published"]
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait until it is so, at most ten seconds."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @mock_aws
@@ -182,7 +175,7 @@ def test_a_full_aggregate_does_not_linger(stub_with: Callable[..., KinesisStub])
     publisher.start()
     for number in range(AGGREGATE_TICKS):
         publisher.put(Tick("KO", "2024-03-04T10:00:00.000000Z", PRICE_UNITS, volume=number))
-    wait_for(lambda: stub.count == AGGREGATE_TICKS)
+    wait_for(lambda: stub.count == AGGREGATE_TICKS, 10)
     publisher.finish()
     assert len(stub.requests) == 1
 
@@ -239,7 +232,7 @@ def test_several_requests_are_under_way(stub_with: Callable[..., KinesisStub], *
     publisher.start()
     for number in range(2 * SENDERS * 500):
         publisher.put(Tick(f"S{number % (SENDERS * 500)}", "2024-03-04T10:00:00.000000Z", PRICE_UNITS, volume=number))
-    wait_for(lambda: stub.most_at_once == SENDERS)
+    wait_for(lambda: stub.most_at_once == SENDERS, 10)
     stub.open.set()
     publisher.finish()
     assert stub.count == 2 * SENDERS * 500
@@ -271,7 +264,7 @@ def test_ticks_wait_a_moment_for_others(stub_with: Callable[..., KinesisStub]) -
     publisher.start()
     for symbol in ("A", "B", "C"):
         publisher.put(Tick(symbol, "2024-03-04T10:00:00.000000Z", PRICE_UNITS))
-    wait_for(lambda: stub.count == 3)
+    wait_for(lambda: stub.count == 3, 10)
     publisher.finish()
     assert [records for records, _ in stub.requests] == [3]
 
@@ -284,7 +277,7 @@ def test_the_linger_can_be_set(stub_with: Callable[..., KinesisStub], linger: fl
     publisher.start()
     started = time.monotonic()
     publisher.put(Tick("KO", "2024-03-04T10:00:00.000000Z", PRICE_UNITS))
-    wait_for(lambda: stub.count == 1)
+    wait_for(lambda: stub.count == 1, 10)
     assert linger <= time.monotonic() - started < linger + 0.4
     publisher.finish()
 
@@ -331,49 +324,46 @@ def test_a_busy_symbol_does_not_linger_with_newcomers(stub_with: Callable[..., K
 @pytest.mark.parametrize(("symbols", "limit"), [(1, LANE_TICKS), (5000, QUEUE_TICKS)])
 def test_a_stalled_stream_holds_the_feed_back(stub_with: Callable[..., KinesisStub], symbols: int, limit: int) -> None:
     """While the stream takes nothing, `put` waits at the limit of the queue, and of one symbol's part of it."""
+    ticks = [
+        Tick(f"S{number % symbols}", "2024-03-04T10:00:00.000000Z", PRICE_UNITS, volume=number)
+        for number in range(limit + 300)
+    ]
     stub = stub_with()
-    stub.open.clear()
-    publisher = Publisher(client("kinesis"), "ticks", threading.Event())
-    publisher.start()
-    count = limit + 300
-
-    def feed() -> None:
-        for number in range(count):
-            publisher.put(Tick(f"S{number % symbols}", "2024-03-04T10:00:00.000000Z", PRICE_UNITS, volume=number))
-
-    feeding = threading.Thread(target=feed, daemon=True)
-    feeding.start()
-    wait_for(lambda: publisher.waiting == limit)
-    time.sleep(0.3)
-    assert publisher.waiting == limit
-    stub.open.set()
-    feeding.join(20)
-    publisher.finish()
-    assert stub.count == publisher.published == count
+    assert publish_with_a_stall(stub, ticks, limit).published == len(ticks)
+    assert stub.count == len(ticks)
 
 
 def test_large_ticks_wait_for_room_in_bytes(stub_with: Callable[..., KinesisStub]) -> None:
     """However few ticks they are, the queue takes no more bytes than its limit and one tick."""
-    stub = stub_with()
-    stub.open.clear()
-    stop = threading.Event()
-    publisher = Publisher(client("kinesis"), "ticks", stop)
-    publisher.start()
     limit = QUEUE_BYTES // 500_000 + 1
+    ticks = [
+        Tick(f"S{number}", "2024-03-04T10:00:00.000000Z", PRICE_UNITS, source="x" * 500_000)
+        for number in range(2 * limit)
+    ]
+    stub = stub_with()
+    publish_with_a_stall(stub, ticks, limit)
+    assert stub.count == len(ticks)
+
+
+def publish_with_a_stall(stub: KinesisStub, ticks: Sequence[Tick], limit: int) -> Publisher:
+    """Publish to a stream that takes nothing until the feed has come to its limit, no further."""
+    stub.open.clear()
+    publisher = Publisher(client("kinesis"), "ticks", threading.Event())
+    publisher.start()
 
     def feed() -> None:
-        for number in range(2 * limit):
-            publisher.put(Tick(f"S{number}", "2024-03-04T10:00:00.000000Z", PRICE_UNITS, source="x" * 500_000))
+        for tick in ticks:
+            publisher.put(tick)
 
     feeding = threading.Thread(target=feed, daemon=True)
     feeding.start()
-    wait_for(lambda: publisher.waiting == limit)
+    wait_for(lambda: publisher.waiting == limit, 10)
     time.sleep(0.3)
     assert publisher.waiting == limit
     stub.open.set()
     feeding.join(20)
     publisher.finish()
-    assert stub.count == 2 * limit
+    return publisher
 
 
 @pytest.mark.parametrize("aggregate", [False, True])
@@ -431,7 +421,7 @@ def test_a_stalled_stream_is_reported(
     for second in (50, 40):
         timestamp = f"{datetime.now(UTC) - timedelta(seconds=second):%Y-%m-%dT%H:%M:%S.%fZ}"
         publisher.put(Tick("KO", timestamp, PRICE_UNITS))
-    wait_for(lambda: len(reports(caplog)) >= 4)
+    wait_for(lambda: len(reports(caplog)) >= 4, 10)
     stub.open.set()
     publisher.finish()
     for report in reports(caplog)[:4]:

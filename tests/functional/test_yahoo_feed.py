@@ -14,7 +14,8 @@ import pytest
 
 from tests.functional.kinesis_stub import KinesisStub
 from tests.functional.test_produce_command import environment, events, start
-from tests.yahoo.running_feed import RunningFeed, wait_for
+from tests.waiting import wait_for
+from tests.yahoo.running_feed import RunningFeed
 from tests.yahoo.stand_in import StandIn, quote
 
 __all__ = ["environment"]  # a fixture

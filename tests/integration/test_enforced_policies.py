@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,11 @@ from botocore.exceptions import ClientError
 from tests.compare import compare
 from tests.integration import ministack
 from tests.integration.pipeline import APPLICATION, STACK_NAME, Pipeline
-from tests.integration.traffic import DATA, traffic
+from tests.integration.traffic import first_bars, traffic
 from tests.oracle import Settings, expect
 from tests.templates import ROOT, SERVICES, STACK, Template
 
 SUBSCRIBED = {"AlertEmail": "a@b.example", "AlertPhone": "+4915112345678", "OperatorEmail": "a@b.example"}
-_BARS = 200
 _DENIALS = {"403", "AccessDenied", "AccessDeniedException", "AuthorizationError"}
 
 STREAM, TICKS, ALERTS = "stock-market-stream", "stock-market-data", "stock-alerts"
@@ -113,9 +111,6 @@ def test_with_fan_out_too(tmp_path: Path) -> None:
 
 def run_tasks(pipeline: Pipeline, folder: Path) -> None:
     """Have both tasks process bars and what else a stream may hold."""
-    bars = folder / "bars.csv"
-    bars.write_text("".join(islice((DATA / "inda_1min.csv").open(), _BARS)))
-    replay = {"FEED": "replay", "REPLAY_FILE": str(bars), "REPLAY_SPEED": "max", "SYMBOL": "REAL"}
     settings = {
         "KCL_RETRIEVAL_MODE": pipeline.outputs["RetrievalMode"],
         "KCL_METRICS_LEVEL": "SUMMARY",
@@ -123,7 +118,7 @@ def run_tasks(pipeline: Pipeline, folder: Path) -> None:
     }
     consumer = pipeline.start_consumer(ministack.take_role(pipeline, "ConsumerRoleArn") | settings)
     pipeline.put(traffic(seed=7)[:400])
-    pipeline.produce(ministack.take_role(pipeline, "ProducerRoleArn") | replay)
+    pipeline.produce(ministack.take_role(pipeline, "ProducerRoleArn") | first_bars(folder, "REAL"))
     pipeline.drain(consumer)
     consumer.terminate()
 

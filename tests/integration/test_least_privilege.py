@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from hashlib import md5
-from itertools import count, islice
+from itertools import count
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ import pytest
 from tests.chaos.calls import Call
 from tests.chaos.faulty_proxy import FaultyProxy
 from tests.integration.pipeline import Pipeline, Put
-from tests.integration.traffic import DATA, traffic
+from tests.integration.traffic import first_bars, traffic
 from tests.templates import listed
 
 ROLES = {"producer": "ProducerRoleArn", "consumer": "ConsumerRoleArn"}
@@ -22,16 +22,12 @@ NOT_IN_THIS_RUN = {
 }
 """By statement and action: granted, and rightly not called here. What fan-out needs is not granted here at all."""
 
-_BARS = 200
-
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pipeline, set[Call]]]:
     """All that the two tasks do: a first start, ticks and what is none, alerts, metrics, and what is read back."""
     folder = tmp_path_factory.mktemp("run")
     symbol, elsewhere = (next(key for key in map(str, count()) if shard_of(key) == shard) for shard in (0, 1))
-    bars = folder / "bars.csv"
-    bars.write_text("".join(islice((DATA / "inda_1min.csv").open(), _BARS)))
     with Pipeline(folder, shards=2) as pipeline, FaultyProxy(pipeline.url, record=True) as proxy:
         pipeline.endpoint = proxy.url
         consumer = pipeline.start_consumer(
@@ -43,15 +39,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pipeline, se
             }
         )
         pipeline.put(traffic(seed=7)[:400])  # what is late and what is no tick are in it
-        pipeline.produce(
-            {
-                "AWS_ACCESS_KEY_ID": "producer",
-                "FEED": "replay",
-                "REPLAY_FILE": str(bars),
-                "REPLAY_SPEED": "max",
-                "SYMBOL": symbol,
-            }
-        )
+        pipeline.produce({"AWS_ACCESS_KEY_ID": "producer", **first_bars(folder, symbol)})
         pipeline.drain(consumer)
         # As after a split: another shard goes on with the symbol.
         later = {"symbol": symbol, "timestamp": "2023-07-12T00:00:00Z", "price": 44}

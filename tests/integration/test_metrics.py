@@ -35,8 +35,8 @@ def used(value: Any) -> set[Metric]:  # noqa: ANN401  (anything that a template 
 def test_the_kcl_publishes_what_the_services_look_at(tmp_path: Path) -> None:
     """With the task's settings, a consumer publishes each of the KCL's metrics that the template names."""
     (dashboard,) = _SERVICES.of_type("CloudWatch::Dashboard").values()
-    (task,) = _SERVICES.of_type("ECS::TaskDefinition")["ConsumerTask"]["ContainerDefinitions"]
-    settings = {v["Name"]: str(v["Value"]) for v in task["Environment"] if v["Name"].startswith("KCL_")}
+    told = _SERVICES.environment("ConsumerTask")
+    settings = {name: value for name, value in told.items() if name.startswith("KCL_")}
     wanted = used(_SERVICES.resources) | used(json.loads(dashboard["DashboardBody"]))
     assert {name for name, _, _ in wanted} >= {"MillisBehindLatest", "RecordsProcessed", "ExpiredLeases"}
 

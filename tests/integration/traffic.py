@@ -14,6 +14,7 @@ from tests.integration.pipeline import Put
 from tests.oracle import Row, bars, parse_moment, payload_of
 
 DATA = Path(__file__).parents[1] / "data"
+_BARS = 200
 _DAY_SYMBOLS = ("TSCO", "MAS", "KMB", "BRK.B", "OXY", "ALB", "ADS", "AET", "AEP", "DPS")
 _HUGE = Decimal("9199999999.999999999")
 
@@ -58,6 +59,14 @@ def traffic(seed: int, minutes: int = 600, symbols: Container[str] = _DAY_SYMBOL
 _JUNK = b'{"symbol":"INDA","price":44,"junk":"' + b"x" * 900_000 + b'"}'
 _TORN = aggregate([("INDA", b'{"symbol":"INDA","price":44}')])[:-1] + b"\0"
 _POISON = [*(payload for payload, _ in NOT_TICKS.values()), _JUNK, _TORN]
+
+
+def first_bars(folder: Path, symbol: str) -> dict[str, str]:
+    """Settings of a producer that replays some of the minute bars at once, under this symbol."""
+    file = folder / "bars.csv"
+    with (DATA / "inda_1min.csv").open() as all_bars:
+        file.write_text("".join(islice(all_bars, _BARS)))
+    return {"FEED": "replay", "REPLAY_FILE": str(file), "REPLAY_SPEED": "max", "SYMBOL": symbol}
 
 
 def _interleaved(dice: random.Random, minutes: int, symbols: Container[str]) -> list[Row]:

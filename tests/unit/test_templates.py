@@ -47,13 +47,6 @@ def statements(role: str, **parameters: str | int) -> list[dict[str, Any]]:
     return [statement for policy in policies for statement in policy["PolicyDocument"]["Statement"]]
 
 
-def container(task: str) -> dict[str, Any]:
-    """The only container of a task."""
-    (only,) = services().of_type("ECS::TaskDefinition")[task]["ContainerDefinitions"]
-    assert isinstance(only, dict)
-    return only
-
-
 @pytest.mark.parametrize("path", [STACK, SERVICES], ids=lambda path: path.stem)
 def test_template_is_right_for_aws(path: Path) -> None:
     """The linter that knows CloudFormation's own schemas finds nothing to say, and no bucket is needed to deploy."""
@@ -237,7 +230,7 @@ def test_subscribers_get_what_is_severe_enough(severity: str, sent: list[str]) -
 @pytest.mark.parametrize("task", TASKS)
 def test_containers_can_harm_nobody(task: str) -> None:
     """Root file system read-only, /tmp the only place to write to, not root, no capabilities."""
-    spec = container(task)
+    spec = services().container(task)
     assert spec["ReadonlyRootFilesystem"] is True
     assert [mount["ContainerPath"] for mount in spec["MountPoints"]] == ["/tmp"]  # noqa: S108  (the task's own)
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", spec["User"])
@@ -248,21 +241,20 @@ def test_containers_can_harm_nobody(task: str) -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_environments_hold_no_secrets(task: str) -> None:
     """What a task may do comes from its role: its environment has names only."""
-    spec = container(task)
-    names = [variable["Name"] for variable in spec["Environment"]]
+    names = services().environment(task)
     assert not [name for name in names if re.search("SECRET|PASSWORD|TOKEN|CREDENTIAL|ACCESS_KEY", name)]
-    assert "Secrets" not in spec
+    assert "Secrets" not in services().container(task)
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_tasks_have_time_to_stop(task: str) -> None:
     """A task is killed a minute after it was asked to stop, not earlier."""
-    assert container(task)["StopTimeout"] == 60
+    assert services().container(task)["StopTimeout"] == 60
 
 
 def test_a_stuck_consumer_is_replaced() -> None:
     """ECS asks the consumer how it is."""
-    assert container("ConsumerTask")["HealthCheck"]["Command"] == ["CMD", "tickertape", "health"]
+    assert services().container("ConsumerTask")["HealthCheck"]["Command"] == ["CMD", "tickertape", "health"]
 
 
 def test_tasks_have_roles_of_their_own() -> None:
@@ -385,10 +377,7 @@ def test_nonsense_is_refused(path: Path, parameters: dict[str, str | int]) -> No
 )
 def test_images_are_taken(image: str) -> None:
     """Any image is taken that has a tag or a digest, from any registry."""
-    assert (
-        services(Image=image).of_type("ECS::TaskDefinition")["ConsumerTask"]["ContainerDefinitions"][0]["Image"]
-        == image
-    )
+    assert services(Image=image).container("ConsumerTask")["Image"] == image
 
 
 def test_what_is_imported_is_exported() -> None:

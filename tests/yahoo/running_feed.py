@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -84,14 +84,6 @@ class FastClock(Clock):
     def sleep_until(self, moment: float) -> bool:
         """Wait for a moment of `monotonic`."""
         return not self._stop.wait(max(0.0, (moment - self.monotonic()) / self._speed))
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
-    """Wait until it is so."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def main(arguments: Sequence[str]) -> None:

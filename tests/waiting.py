@@ -1,0 +1,12 @@
+"""How tests wait for what others do in their own time."""
+
+import time
+from collections.abc import Callable
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Wait until it is so; fail if that takes too long."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
