@@ -23,7 +23,7 @@ _NOT_A_VOLUME = "volume is not between 0 and 2⁶³"
 MAX_PAYLOAD_BYTES = 64 * 1024
 """A larger record is no tick; real ones are a few hundred bytes."""
 
-_SYMBOL = regex(r"[A-Za-z0-9.\-=^/]{1,32}")
+_SYMBOL = regex(r"[A-Za-z0-9.\-=^/&_]{1,32}")
 _FRACTION_OF_HOUR_OR_MINUTE = regex(r"[^\d:+-]\d\d(:?\d\d)?[.,]")
 _NOT_A_TIMESTAMP = "timestamp is not ISO 8601"
 _NOT_A_PRICE = f"a price is not above 0 and below {PRICE_LIMIT}"
@@ -177,11 +177,11 @@ def normalise_symbol(sent: str) -> str:
     Raises
     ------
     NotATickError
-        It is not 1-32 characters of ``A-Z 0-9 . - = ^ /``.
+        It is not 1-32 characters of ``A-Z 0-9 . - = ^ / & _``.
 
     """
     if _SYMBOL.fullmatch(sent) is None:
-        raise NotATickError("symbol is not 1 to 32 characters of A-Z 0-9 . - = ^ /")
+        raise NotATickError("symbol is not 1 to 32 characters of A-Z 0-9 . - = ^ / & _")
     return sent.upper()
 
 

@@ -172,7 +172,7 @@ def _symbol(sent: object) -> str:
     if not isinstance(sent, str) or not 1 <= len(sent) <= 32:
         raise NoTickError("symbol")
     folded = "".join(chr(ord(letter) - 32) if "a" <= letter <= "z" else letter for letter in sent)
-    if set(folded) - set("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-=^/"):
+    if set(folded) - set("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-=^/&_"):
         raise NoTickError("symbol")
     return folded
 

@@ -344,6 +344,22 @@ def test_cooldown_reaches_over_a_restart(config: ShardConfig, stores: Stores) ->
     assert len(stores.new_messages()) == 3
 
 
+@pytest.mark.parametrize("symbol", ["M&M.NS", "NIFTY_FIN_SERVICE.NS", "^GSPC", "_&_"])
+def test_any_symbol_reaches_every_store(config: ShardConfig, stores: Stores, symbol: str) -> None:
+    """A symbol with unusual characters is a key in the tables, text in the archive and an attribute of messages."""
+    levels = ShardConfig(**{**_fields(config), "rules": Rules(price_levels={symbol: Decimal(98)})})
+    moments = [START + timedelta(seconds=second) for second in (0, 1)]
+    quotes = [quote(price, at, symbol) for price, at in zip((97, 99), moments, strict=True)]
+    run(levels, batch([record(data, i, START) for i, data in enumerate(quotes)]), {"action": "shardEnded"})
+
+    assert {key[0] for key in stores.rows()} == {symbol}
+    assert stores.lines("raw-data") == quotes
+    (alert,) = boto3.resource("dynamodb").Table(config.alerts_table).scan()["Items"]
+    (message,) = stores.new_messages()
+    assert (alert["symbol"], alert["status"], message["symbol"]) == (symbol, "sent", symbol)
+    assert message["message"] == alert["message"] == f"{symbol} at 99 is above 98.00."
+
+
 def test_duplicates_and_late_ticks(config: ShardConfig, stores: Stores) -> None:
     """The same timestamp again changes nothing; an earlier one is stored, flagged, and not seen by detection."""
     moments = [START + timedelta(seconds=second) for second in (0, 10, 10, 5, 5, 20)]

@@ -34,8 +34,12 @@ def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_levels_are_read_from_json(monkeypatch: pytest.MonkeyPatch) -> None:
     """Symbols are folded to upper case, levels keep their decimals."""
-    monkeypatch.setenv("PRICE_LEVELS", '{"aapl": 200.05}')
-    assert read().price_levels == {"AAPL": Decimal("200.05")}
+    monkeypatch.setenv("PRICE_LEVELS", '{"aapl": 200.05, "m&m.ns": 98, "nifty_fin_service.ns": 0.5}')
+    assert read().price_levels == {
+        "AAPL": Decimal("200.05"),
+        "M&M.NS": Decimal(98),
+        "NIFTY_FIN_SERVICE.NS": Decimal("0.5"),
+    }
 
 
 @pytest.mark.parametrize(

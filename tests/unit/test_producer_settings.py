@@ -34,6 +34,8 @@ def test_symbols_are_a_comma_list_folded_to_upper_case(monkeypatch: pytest.Monke
     assert read().symbols == ("AAPL", "BRK.B", "^GSPC")
     assert read("--symbols", "BRK-B,btc-usd,EURUSD=X").symbols == ("BRK-B", "BTC-USD", "EURUSD=X")
     assert read("--symbols", "msft,KO").symbols == ("MSFT", "KO")
+    yahoo = read("--feed", "yahoo", "--symbols", "M&M.NS,reliance.ns,NIFTY_FIN_SERVICE.NS")
+    assert yahoo.symbols == ("M&M.NS", "RELIANCE.NS", "NIFTY_FIN_SERVICE.NS")
 
 
 def test_replay_speed_is_a_number_or_max() -> None:

@@ -323,6 +323,17 @@ def test_an_existing_network_is_left_alone() -> None:
         assert network["Subnets"] == ["subnet-01234567", "subnet-89abcdef"]
 
 
+@pytest.mark.parametrize("symbols", ["AAPL", "M&M.NS,RELIANCE.NS,NIFTY_FIN_SERVICE.NS", "^GSPC,BRK-B,EURUSD=X,BTC/USD"])
+def test_services_take_any_symbols(symbols: str) -> None:
+    """The pattern of the parameter allows what the contract allows."""
+    (producer,) = (
+        task
+        for task in services(Symbols=symbols).of_type("ECS::TaskDefinition").values()
+        if {"Name": "SYMBOLS", "Value": symbols} in task["ContainerDefinitions"][0]["Environment"]
+    )
+    assert producer
+
+
 @pytest.mark.parametrize(
     ("path", "parameters"),
     [

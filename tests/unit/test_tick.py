@@ -238,7 +238,10 @@ _names = (
 @settings(max_examples=700, deadline=None)
 @given(
     fields=st.fixed_dictionaries(
-        {"symbol": st.sampled_from(["A", "brk.b", "^GSPC", "EURUSD=X", "BTC/USD", "a b"]), "price": _values},
+        {
+            "symbol": st.sampled_from(["A", "brk.b", "^GSPC", "EURUSD=X", "BTC/USD", "M&M.NS", "A_B", "a b", "A$"]),
+            "price": _values,
+        },
         optional=dict.fromkeys(_names[3:], _values) | {"timestamp": st.sampled_from(["2023-07-10", "x"])},
     )
 )
@@ -342,7 +345,16 @@ def test_skew_is_measured_from_each_records_own_arrival() -> None:
 
 @pytest.mark.parametrize(
     ("sent", "symbol"),
-    [("inda", "INDA"), ("brk.B", "BRK.B"), ("^gspc", "^GSPC"), ("eurusd=x", "EURUSD=X"), ("BTC-usd/2", "BTC-USD/2")],
+    [
+        ("inda", "INDA"),
+        ("brk.B", "BRK.B"),
+        ("^gspc", "^GSPC"),
+        ("eurusd=x", "EURUSD=X"),
+        ("BTC-usd/2", "BTC-USD/2"),
+        ("m&m.ns", "M&M.NS"),
+        ("nifty_fin_service.ns", "NIFTY_FIN_SERVICE.NS"),
+        ("_&_", "_&_"),
+    ],
 )
 def test_symbols_are_folded_to_upper_case(sent: str, symbol: str) -> None:
     """The same instrument in lower case is the same symbol."""
@@ -353,7 +365,7 @@ def test_symbols_are_folded_to_upper_case(sent: str, symbol: str) -> None:
 _prices = st.integers(1, 9_200_000_000 * 10**9 - 1)
 _ticks = st.builds(
     Tick,
-    symbol=st.from_regex(r"[A-Z0-9.\-=^/]{1,32}", fullmatch=True),
+    symbol=st.from_regex(r"[A-Z0-9.\-=^/&_]{1,32}", fullmatch=True),
     timestamp=st.integers(0, ARRIVED_MS).map(timestamp_of),
     price=_prices,
     open=st.none() | _prices,
