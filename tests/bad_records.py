@@ -31,12 +31,16 @@ NOT_TICKS = {
     "symbol with a line break": (b'{"symbol":"A\\n","price":1}', "symbol"),
     "symbol in other letters": ('{"symbol":"ÄA","price":1}'.encode(), "symbol"),
     "symbol that folds to ASCII elsewhere": ('{"symbol":"ſ","price":1}'.encode(), "symbol"),
+    "symbol a number, then nested too deeply": (f'{{"symbol":7,"x":{_DEEP}}}'.encode(), "symbol"),
+    "symbol a number, then cut off": (b'{"symbol":7,"pri', "symbol"),
     "no price": (b'{"symbol":"A"}', "price"),
     "price null": (b'{"symbol":"A","price":null}', "price"),
     "price a text": (b'{"symbol":"A","price":"1"}', "price"),
     "price a boolean": (b'{"symbol":"A","price":true}', "price"),
-    "price NaN": (b'{"symbol":"A","price":NaN}', "malformed"),
-    "price infinite": (b'{"symbol":"A","price":Infinity}', "malformed"),
+    "price NaN": (b'{"symbol":"A","price":NaN}', "price is NaN"),
+    "price infinite": (b'{"symbol":"A","price":Infinity}', "price is Infinity"),
+    "open infinite": (b'{"symbol":"A","price":1,"open": -Infinity}', "open is -Infinity"),
+    "an unknown field NaN": (b'{"symbol":"A","price":1,"x":{"y" :NaN}}', "y is NaN"),
     "price beyond doubles": (b'{"symbol":"A","price":1e400}', "price"),
     "price 0": (b'{"symbol":"A","price":0}', "price"),
     "price negative": (b'{"symbol":"A","price":-43.58}', "price"),
@@ -55,9 +59,41 @@ NOT_TICKS = {
     "volume of 5,000 digits": (b'{"symbol":"A","price":1,"volume":' + b"9" * 5000 + b"}", "volume"),
     "source of 65 characters": (b'{"symbol":"A","price":1,"source":"' + b"x" * 65 + b'"}', "source"),
     "source a number": (b'{"symbol":"A","price":1,"source":1}', "source"),
-    "timestamp a number": (b'{"symbol":"A","price":1,"timestamp":1689000000}', "timestamp"),
-    "timestamp empty": (b'{"symbol":"A","price":1,"timestamp":""}', "timestamp is not ISO 8601"),
-    "timestamp in words": (b'{"symbol":"A","price":1,"timestamp":"now"}', "timestamp is not ISO 8601"),
+    **{
+        f"timestamp a number, {number}": (
+            f'{{"symbol":"A","price":1,"timestamp": {number} }}'.encode(),
+            f"timestamp is not ISO 8601: the number {number} is an epoch or digits only",
+        )
+        for number in ("1689000000", "1741014000000", "1741014000.5", "1.741e12", "20230710", "0", "-1")
+    },
+    **{
+        f"timestamp of digits, {digits}": (
+            f'{{"symbol":"A","price":1,"timestamp":"{digits}"}}'.encode(),
+            f"timestamp is not ISO 8601: '{digits}' is an epoch or digits only",
+        )
+        for digits in (
+            "2023",
+            "202307",
+            "20230710",
+            "1701010112",
+            "1741014000",
+            "17410140",
+            "1741014000000",
+            "1701010112000000",
+            "1741014000000000000",
+            "1741014000.25",
+            "-1741014000",
+            "٢٠٢٣٠٧١٠",
+        )
+    },
+    "timestamp a boolean": (b'{"symbol":"A","price":1,"timestamp":true}', "it is true"),
+    "timestamp an object": (b'{"symbol":"A","price":1,"timestamp":{"$date":1}}', 'it is {"$date":1}'),
+    "timestamp empty": (b'{"symbol":"A","price":1,"timestamp":""}', "timestamp is not ISO 8601: ''"),
+    "timestamp in words": (b'{"symbol":"A","price":1,"timestamp":"now"}', "timestamp is not ISO 8601: 'now'"),
+    "timestamp too long to show": (
+        b'{"symbol":"A","price":1,"timestamp":"' + b"tomorrow " * 50 + b'"}',
+        "'tomorrow tomorrow tomorrow tomorrow tom...",
+    ),
     "timestamp that does not exist": (
         b'{"symbol":"A","price":1,"timestamp":"2023-02-29T00:00:00Z"}',
         "timestamp is not ISO 8601",

@@ -128,6 +128,8 @@ def read_tick(payload: bytes, arrived_ms: int, max_clock_skew_seconds: int = 300
         raise NoTickError("not an object")
     arrived = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=arrived_ms)
     sent = _optional(wire, "timestamp", str)
+    if sent is not None and sent.isdigit():
+        raise NoTickError("digits only")
     moment = arrived if sent is None else parse_moment(sent)
     if moment > arrived + timedelta(seconds=max_clock_skew_seconds):
         raise NoTickError("from the future")
@@ -213,9 +215,9 @@ _ISO = re.compile(
     r"""(?P<year>\d{4})
         (?: -(?P<month>\d\d)-(?P<day>\d\d) | (?P<month2>\d\d)(?P<day2>\d\d)
           | -W(?P<week>\d\d)(?:-(?P<weekday>\d))? | W(?P<week2>\d\d)(?P<weekday2>\d)? )
-        (?: [T ]
+        (?: [Tt ]
             (?P<hour>\d\d) (?: :?(?P<minute>\d\d) (?: :?(?P<second>\d\d) (?:[.,](?P<fraction>\d+))? )? )?
-            (?: (?P<utc>Z) | (?P<sign>[+-])(?P<offset_hour>\d\d)(?: :?(?P<offset_minute>\d\d))? )?
+            (?: (?P<utc>[Zz]) | (?P<sign>[+-])(?P<offset_hour>\d\d)(?: :?(?P<offset_minute>\d\d))? )?
         )?""",
     re.VERBOSE | re.ASCII,
 )
