@@ -14,8 +14,8 @@ help: ## show the targets
 run: $(VENV)/ready ## run the whole pipeline on this machine; ARGS="--help" shows the flags
 	@$(BIN)/tickertape local $(ARGS)
 
-test: $(VENV)/ready lint ## lint, check types and run the tests; ARGS goes to pytest
-	$(BIN)/pytest $(ARGS)
+test: $(VENV)/ready lint ## lint, check types and run the tests, several at once; ARGS goes to pytest, -n0 is one at a time
+	$(BIN)/pytest --numprocesses auto --dist loadgroup $(ARGS)
 
 test-containers: $(VENV)/ready ## build the images, run the whole system in them, harm it; needs Docker
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest tests/containers $(ARGS)
