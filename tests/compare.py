@@ -238,9 +238,10 @@ def _parquet(objects: Mapping[str, bytes], rows: list[Row]) -> list[str]:
         stored += [_comparable(row) for row in table.to_pylist()]
     columns = {name for row in stored for name in row}
     hidden = {"sides", "expires_at"} - columns  # the archive does not need them
+    archived_names = _archived_names(rows)
     in_table = {
         (row["symbol"], row["timestamp"]): {
-            name: value for name, value in _comparable(row).items() if name not in hidden
+            archived_names.get(name, name): value for name, value in _comparable(row).items() if name not in hidden
         }
         for row in rows
     }
@@ -252,6 +253,12 @@ def _parquet(objects: Mapping[str, bytes], rows: list[Row]) -> list[str]:
         *_first("s3/ticks: rows in more than one place", repeated),
         *_different("s3/ticks (against ticks.jsonl)", by_key, in_table),
     ]
+
+
+def _archived_names(rows: list[Row]) -> dict[str, str]:
+    """What the archive calls the averages, whose windows' sizes are in the rows' names for them."""
+    sizes = {int(found[1]) for row in rows for name in row if (found := re.fullmatch(r"sma_(\d+)", name))}
+    return {f"sma_{size}": name for size, name in zip(sorted(sizes), ("sma_fast", "sma_slow"), strict=False)}
 
 
 def _raw_data(objects: Mapping[str, bytes], expected: Expected, *, same_bytes: bool) -> list[str]:

@@ -79,7 +79,8 @@ class ParquetRows:
 
     def _pack(self) -> None:
         by_column = dict(zip(self._columns, map(list, zip(*self._waiting, strict=True)), strict=True))
-        self._packed.append(RecordBatch.from_pydict({c.name: _array(c, values) for c, values in by_column.items()}))
+        batch = RecordBatch.from_pydict({c.archived_name or c.name: _array(c, v) for c, v in by_column.items()})
+        self._packed.append(batch)
         for column, values in by_column.items():
             if column.name in _COUNTED:
                 present = [value for value in values if value is not None]

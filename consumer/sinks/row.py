@@ -13,11 +13,16 @@ from consumer.protocol import Record
 
 
 class Column(NamedTuple):
-    """``kind`` is DynamoDB's (S, N, SS, BOOL); ``places`` are the decimals of a number."""
+    """``kind`` is DynamoDB's (S, N, SS, BOOL); ``places`` are the decimals of a number.
+
+    ``name`` is the attribute's. ``archived_name`` is the archive's, where it is another: Athena's table has the same
+    columns whatever the windows' sizes are.
+    """
 
     name: str
     kind: str
     places: int = 0
+    archived_name: str | None = None
 
 
 Row = tuple[Any, ...]
@@ -32,7 +37,7 @@ class RowWriter:
     shard_id
         The shard that the ticks came from.
     rules
-        Their window sizes are in the names of the averages' columns.
+        Their window sizes are in the names of the averages' attributes.
     retention_days
         After how many days, counted from a tick's arrival, its row expires.
 
@@ -51,8 +56,8 @@ class RowWriter:
             Column("change_percent", "N", 6),
             Column("volume", "N"),
             Column("source", "S"),
-            Column(f"sma_{rules.sma_fast}", "N", 6),
-            Column(f"sma_{rules.sma_slow}", "N", 6),
+            Column(f"sma_{rules.sma_fast}", "N", 6, "sma_fast"),
+            Column(f"sma_{rules.sma_slow}", "N", 6, "sma_slow"),
             Column("z_score", "N", 6),
             Column("bollinger_upper", "N", 6),
             Column("bollinger_lower", "N", 6),
@@ -140,7 +145,7 @@ class RowWriter:
             attributes = [f'{head}{text}"}}' for head, text in zip(self._heads, texts, strict=True) if text is not None]
         else:
             attributes = [self._all_plain % texts]  # nothing is absent: the common case, in one stroke
-        for (name, kind, _), value in zip(self._other_columns, self._others(row), strict=True):
+        for (name, kind, *_), value in zip(self._other_columns, self._others(row), strict=True):
             if value is not None:
                 attributes.append(f'"{name}":{{"{kind}":{msgspec.json.encode(value).decode()}}}')
         return "{" + ",".join(attributes) + "}"

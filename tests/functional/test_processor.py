@@ -212,7 +212,7 @@ def test_parquet_holds_the_rows_of_the_table(config: ShardConfig, stores: Stores
     run(config, batch(ticks(61)))
 
     (body,) = (body for key, body in stores.objects().items() if key.endswith(".parquet"))
-    archived = pq.read_table(io.BytesIO(body)).to_pylist()
+    archived = pq.read_table(io.BytesIO(body)).rename_columns({"sma_fast": "sma_5", "sma_slow": "sma_20"}).to_pylist()
     rows = stores.rows()
     assert len(archived) == 60
     for row in archived:
@@ -221,8 +221,11 @@ def test_parquet_holds_the_rows_of_the_table(config: ShardConfig, stores: Stores
         assert {name: set(v) if isinstance(v, list) else v for name, v in present.items()} == item
 
 
-def test_catalog_describes_what_is_archived(config: ShardConfig, stores: Stores) -> None:
-    """Athena's tables name the folders, columns and types of what is in the archive."""
+@pytest.mark.parametrize("windows", [(5, 20), (3, 4)])
+def test_catalog_describes_what_is_archived(config: ShardConfig, stores: Stores, windows: tuple[int, int]) -> None:
+    """Athena's tables name the folders, columns and types of the archive, whatever the windows' sizes are."""
+    fast, slow = windows
+    config = ShardConfig(**{**_fields(config), "rules": Rules(sma_fast=fast, sma_slow=slow)})
     run(config, batch([*ticks(60), record(b"no tick", 60, START + timedelta(seconds=59)), *ticks(1, 61)]))
 
     tables = {

@@ -171,8 +171,9 @@ def write_export(directory: Path, expected: Expected) -> None:
         path.parent.mkdir(parents=True)
     raw.write_bytes(gzip.compress(b"".join(payload + b"\n" for payload in expected.archived)))
     quarantine.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rejects).encode()))
-    names = {name for row in rows for name in row}
-    pq.write_table(pa.table({name: [row.get(name) for row in rows] for name in names}), ticks)
+    table = pa.table({name: [row.get(name) for row in rows] for name in {name for row in rows for name in row}})
+    archived_names = {"sma_5": "sma_fast", "sma_20": "sma_slow"}
+    pq.write_table(table.rename_columns([archived_names.get(name, name) for name in table.column_names]), ticks)
 
 
 def write_lines(path: Path, rows: list[Row]) -> None:
