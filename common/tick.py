@@ -263,6 +263,13 @@ def decimal_text(units: int, places: int = 9) -> str:
     return f"-{text}" if units < 0 else text
 
 
+def significant_text(number: Decimal) -> str:
+    """Write a number for people: to at least four digits, cents and 9 decimals; ``1.5`` is ``1.50``, 8e-6 0.000008."""
+    places = min(max(2, 3 - number.adjusted()), 9) if number else 2
+    whole, _, decimals = f"{number:.{places}f}".partition(".")
+    return f"{whole}.{decimals[:2]}{decimals[2:].rstrip('0')}"
+
+
 _price_text = lru_cache(maxsize=4096)(decimal_text)  # most prices of a session are those of the tick before
 
 

@@ -264,16 +264,27 @@ def nano(value: Fraction) -> Decimal:
     return _scaled(int(units), 9)
 
 
-def six(mean: Fraction, sign: int = 0, squared: Fraction = Fraction(0)) -> Decimal:
-    """Round ``mean + sign · √squared`` half to even to six places, exactly."""
+def rounded(mean: Fraction, sign: int = 0, squared: Fraction = Fraction(0), *, places: int = 6) -> Decimal:
+    """Round ``mean + sign · √squared`` half to even, exactly."""
+    scale = 10**places
     with localcontext(prec=60):
         estimate = _decimal(mean) + sign * _decimal(squared).sqrt()
-        units = int((estimate * 10**6).to_integral_value())
-    while (side := _compare(mean, sign, squared, Fraction(2 * units + 1, 2 * 10**6))) > 0 or (side == 0 and units % 2):
+        units = int((estimate * scale).to_integral_value())
+    while (side := _compare(mean, sign, squared, Fraction(2 * units + 1, 2 * scale))) > 0 or (side == 0 and units % 2):
         units += 1
-    while (side := _compare(mean, sign, squared, Fraction(2 * units - 1, 2 * 10**6))) < 0 or (side == 0 and units % 2):
+    while (side := _compare(mean, sign, squared, Fraction(2 * units - 1, 2 * scale))) < 0 or (side == 0 and units % 2):
         units -= 1
-    return _scaled(units, 6)
+    return _scaled(units, places)
+
+
+def six(mean: Fraction, sign: int = 0, squared: Fraction = Fraction(0)) -> Decimal:
+    """Round what is no price: scores, percentages and ratios have six places."""
+    return rounded(mean, sign, squared, places=6)
+
+
+def nine(mean: Fraction, sign: int = 0, squared: Fraction = Fraction(0)) -> Decimal:
+    """Round what is a price: averages and bands have nine places, as prices have."""
+    return rounded(mean, sign, squared, places=9)
 
 
 def _compare(mean: Fraction, sign: int, squared: Fraction, other: Fraction) -> int:
@@ -373,7 +384,11 @@ class _Symbol:
         before, now = self.accepted[-2].volume, self.accepted[-1].volume
         if before is None or now is None:
             return None
-        return now if now < before else now - before
+        close = self.accepted[-1].previous_close
+        is_new_session = close is not None and close != self.accepted[-2].previous_close
+        if is_new_session or before - now >= Fraction(before, 2) > 0:
+            return now
+        return max(now - before, 0)
 
     def _previous_close_changed(self) -> bool:
         return len(self.accepted) > 1 and self.accepted[-2].previous_close != self.accepted[-1].previous_close
@@ -403,14 +418,14 @@ class _Symbol:
         if prices is None:
             return None
         squared = Fraction(self.settings.bollinger_width) ** 2 * _variance(prices)
-        return six(_mean(prices), 1, squared), six(_mean(prices), -1, squared)
+        return nine(_mean(prices), 1, squared), nine(_mean(prices), -1, squared)
 
     def _indicators(self) -> Row:
         found: Row = {}
         if fast := self._last_prices(self.settings.sma_fast):
-            found[f"sma_{self.settings.sma_fast}"] = six(_mean(fast))
+            found[f"sma_{self.settings.sma_fast}"] = nine(_mean(fast))
         if slow := self._last_prices(self.settings.sma_slow):
-            found[f"sma_{self.settings.sma_slow}"] = six(_mean(slow))
+            found[f"sma_{self.settings.sma_slow}"] = nine(_mean(slow))
         if (z := self._z_value()) is not None:
             found["z_score"] = z
         if bands := self._bands():
@@ -423,7 +438,7 @@ class _Symbol:
         if fast is None or slow is None:
             return _Finding(None)
         side = _sign(_mean(fast) - _mean(slow)) or self.sides["sma_cross"]
-        return _Finding(side, six(_mean(fast)), six(_mean(slow)))
+        return _Finding(side, nine(_mean(fast)), nine(_mean(slow)))
 
     def _price_move(self) -> _Finding:
         tick = self.accepted[-1]
@@ -458,7 +473,7 @@ class _Symbol:
         distance = prices[-1] - _mean(prices)
         outside = distance**2 > Fraction(self.settings.bollinger_width) ** 2 * _variance(prices)
         upper, lower = bands
-        return _Finding(_sign(distance) if outside else None, six(prices[-1]), upper if distance > 0 else lower)
+        return _Finding(_sign(distance) if outside else None, nine(prices[-1]), upper if distance > 0 else lower)
 
     def _volume_spike(self) -> _Finding:
         window = self.settings.volume_window
@@ -475,7 +490,7 @@ class _Symbol:
         if level is None:
             return _Finding(None)
         side = _sign(tick.price - Fraction(level)) or self.sides["price_level"]
-        return _Finding(side, six(tick.price), six(Fraction(level)))
+        return _Finding(side, nine(tick.price), nine(Fraction(level)))
 
 
 def _plain_row(tick: _Tick) -> Row:

@@ -11,6 +11,7 @@ from consumer.detection.rounding import add_root, divide, divide_by_root
 from consumer.detection.rules import (
     BOLLINGER,
     NONE,
+    PRICE_LEVEL,
     PRICE_MOVE,
     RULES,
     SMA_CROSS,
@@ -24,16 +25,17 @@ from consumer.detection.window import Window
 Sides = tuple[int, int, int, int, int, int]
 
 MICRO = 10**6
-"""Derived numbers are integers in units of 10⁻⁶, rounded half to even."""
+"""Scores, percentages and ratios are integers in units of 10⁻⁶, averages and bands are prices (10⁻⁹); both are
+rounded half to even."""
 
-_PRICE_TO_MICRO = PRICE_UNITS // MICRO
+_ON_PRICES = (SMA_CROSS, BOLLINGER, PRICE_LEVEL)
 _NO_SIDES: Sides = (NONE, NONE, NONE, NONE, NONE, NONE)
 _SIDE_LETTERS = {1: "u", 0: "-", -1: "d"}
 _LETTER_SIDES = {letter: side for side, letter in _SIDE_LETTERS.items()}
 
 
 class Alert(msgspec.Struct, frozen=True, gc=False):
-    """A rule's side changed on this tick. ``value`` and ``threshold`` are in 10⁻⁶, ``price`` in 10⁻⁹."""
+    """A rule's side changed on this tick. ``price``, ``value`` and ``threshold`` are in 10⁻⁹."""
 
     symbol: str
     timestamp: str
@@ -52,7 +54,7 @@ class Alert(msgspec.Struct, frozen=True, gc=False):
 
 
 class Detection(msgspec.Struct, gc=False):
-    """What one tick means: averages, z-score and bands in 10⁻⁶ (None until their window is full), sides and alerts."""
+    """What one tick means: averages and bands in 10⁻⁹, z-score in 10⁻⁶ (None until a window is full), sides, alerts."""
 
     sma_fast: int | None
     sma_slow: int | None
@@ -86,8 +88,7 @@ class Detector:
         self.rules = rules
         self.history = max(rules.sma_slow, rules.z_score_window + 1, rules.volume_window + 1)
         """How many ticks fill every window."""
-        self._fast, self._fast_micro = rules.sma_fast, rules.sma_fast * _PRICE_TO_MICRO
-        self._slow, self._slow_micro = rules.sma_slow, rules.sma_slow * _PRICE_TO_MICRO
+        self._fast, self._slow = rules.sma_fast, rules.sma_slow
         self._move = Ratio.of(rules.price_move_percent)
         self._move_reset = Ratio.of(rules.price_move_reset_percent)
         self._z = Ratio.of(rules.z_score_threshold).squared()
@@ -131,9 +132,9 @@ class Detector:
         if seen > self._fast:
             fast_total -= prices.values[-self._fast]  # the fast window is the newest part of the slow one
         if seen >= self._fast:
-            sma_fast = divide(fast_total, self._fast_micro)
+            sma_fast = divide(fast_total, self._fast)
         if seen >= self._slow:
-            sma_slow = divide(total, self._slow_micro)
+            sma_slow = divide(total, self._slow)
             cross = rule.sma_cross(fast_total * self._slow - total * self._fast, cross)
             variance = self._slow * squares - total * total
             band_side = rule.bollinger(self._slow * price - total, variance, self._width_squared)
@@ -149,7 +150,7 @@ class Detector:
 
         close = tick.previous_close
         move = NONE if close is None else rule.price_move(price, close, move, self._move, self._move_reset)
-        delta = _volume_delta(tick.volume, None if last is None else last.volume)
+        delta = None if last is None else _volume_delta(tick, last)
         if delta is not None and deltas.full:
             spike_side = rule.volume_spike(delta, deltas.total, deltas.size, self._spike)
         level = self._levels.get(tick.symbol, self._default_level)
@@ -182,7 +183,7 @@ class Detector:
         """(Σp ± width·sqrt(n·Σp² - (Σp)²)) / n."""
         width = self._width
         return add_root(
-            total * width.denominator, self._width_squared.numerator * variance, self._slow_micro * width.denominator
+            total * width.denominator, self._width_squared.numerator * variance, self._slow * width.denominator
         )
 
     def _alerts(
@@ -214,8 +215,7 @@ class Detector:
     def _evidence(
         self, index: int, side: int, state: SymbolState, tick: Tick, detection: Detection, delta: int | None
     ) -> tuple[int, int]:
-        """Value and threshold of a rule that fired, in 10⁻⁶."""
-        price = divide(tick.price, _PRICE_TO_MICRO)
+        """Value and threshold of a rule that fired, in 10⁻⁹; what is no price has 6 decimals all the same."""
         evidence: tuple[int | None, int | None]
         if index == SMA_CROSS:
             evidence = detection.sma_fast, detection.sma_slow
@@ -224,17 +224,17 @@ class Detector:
         elif index == Z_SCORE:
             evidence = detection.z_score, side * _micro(Ratio.of(self.rules.z_score_threshold))
         elif index == BOLLINGER:
-            evidence = price, detection.bollinger_upper if side > 0 else detection.bollinger_lower
+            evidence = tick.price, detection.bollinger_upper if side > 0 else detection.bollinger_lower
         elif index == VOLUME_SPIKE:
             size, total = state.deltas.size, state.deltas.total
             evidence = divide((delta or 0) * size * MICRO, total), _micro(self._spike)
         else:
-            level = self._levels.get(tick.symbol, self._default_level)
-            evidence = price, divide(level or 0, _PRICE_TO_MICRO)
+            evidence = tick.price, self._levels.get(tick.symbol, self._default_level)
         value, threshold = evidence
         if value is None or threshold is None:
             raise AssertionError(f"{RULES[index].name} fired without its numbers")
-        return value, threshold
+        unit = 1 if index in _ON_PRICES else PRICE_UNITS // MICRO
+        return value * unit, threshold * unit
 
     def _cooling(self, last_sent: str | None, timestamp: str) -> bool:
         if last_sent is None:
@@ -248,11 +248,20 @@ def change_percent(tick: Tick) -> int | None:
     return None if close is None else divide((tick.price - close) * 100 * MICRO, close)
 
 
-def _volume_delta(volume: int | None, last: int | None) -> int | None:
-    """What was traded since the last tick; the session's volume starts again from 0 when it falls."""
-    if volume is None or last is None:
+def _volume_delta(tick: Tick, last: Tick) -> int | None:
+    """What was traded since the last tick, None where one of the two does not tell.
+
+    The volume is the session's so far. A session is new, and its volume starts from 0, on a tick whose previous close
+    is not the last tick's, or when the volume has fallen by half or more; a smaller fall is a correction.
+    """
+    volume, before = tick.volume, last.volume
+    if volume is None or before is None:
         return None
-    return volume - last if volume >= last else volume
+    if tick.previous_close != last.previous_close and tick.previous_close is not None:
+        return volume
+    if volume >= before:
+        return volume - before
+    return volume if 2 * volume <= before else 0
 
 
 def _micro(ratio: Ratio) -> int:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -17,7 +18,7 @@ import msgspec
 
 from common.aws import UnfinishedError
 from common.errors import UserError
-from common.tick import decimal_text
+from common.tick import decimal_text, significant_text
 from consumer.backpressure import persist
 from consumer.detection import Alert
 from consumer.sinks.dynamodb import BatchPutter, put_unless_taken
@@ -133,23 +134,18 @@ class AlertSink:
 def sentence(alert: Alert) -> str:
     """Say in one sentence what happened, in at most 140 characters."""
     symbol, price = alert.symbol, decimal_text(alert.price)
-    value, threshold = _short(alert.value), _short(alert.threshold)
+    value, threshold = (significant_text(Decimal(units).scaleb(-9)) for units in (alert.value, alert.threshold))
     up = alert.direction == "up"
     return {
         "sma_cross": f"{symbol} at {price}: the fast average {value} crossed {'above' if up else 'below'} "
         f"the slow one {threshold} ({'buy' if up else 'sell'}).",
         "price_move": f"{symbol} at {price} is {value.lstrip('-')} % {'above' if up else 'below'} the previous close.",
-        "z_score": f"{symbol} {'jumped' if up else 'dropped'} to {price}: {value} standard deviations.",
+        # a price that stands still can be far from the returns before it, so nothing is said of its direction
+        "z_score": f"{symbol} at {price}: its last return is {value} standard deviations from the mean.",
         "bollinger": f"{symbol} at {price} is {'above' if up else 'below'} its Bollinger band ({threshold}).",
         "volume_spike": f"{symbol} at {price}: volume is {value} times the mean.",
         "price_level": f"{symbol} at {price} is {'above' if up else 'below'} {threshold}.",
     }[alert.rule][:_SMS_LENGTH]
-
-
-def _short(micro: int) -> str:
-    """Write a number for people: cents are enough, small numbers keep four digits."""
-    number = micro / 10**6
-    return f"{number:.2f}" if abs(number) >= 1 else f"{number:.4g}"
 
 
 def _fields(message: _Message) -> Iterator[tuple[str, str, str]]:
@@ -162,8 +158,8 @@ def _fields(message: _Message) -> Iterator[tuple[str, str, str]]:
     yield "direction", "S", alert.direction
     yield "severity", "S", alert.severity
     yield "price", "N", decimal_text(alert.price)
-    yield "value", "N", decimal_text(alert.value, 6)
-    yield "threshold", "N", decimal_text(alert.threshold, 6)
+    yield "value", "N", decimal_text(alert.value)
+    yield "threshold", "N", decimal_text(alert.threshold)
     yield "message", "S", message.text
 
 

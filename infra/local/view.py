@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from common.tick import significant_text
 from infra.local.stores import Row
 from infra.local.watch import MOST_SYMBOLS, Quote, Shard, Snapshot
 
@@ -193,7 +194,7 @@ def _count(count: int | None) -> str:
 def _number(value: Decimal | None) -> str:
     if value is None:
         return "-"
-    return f"{value:,.2f}" if abs(value) >= 1 else f"{value:.6f}"
+    return f"{value:,.2f}" if abs(value) >= 10 else significant_text(value)
 
 
 def _change(row: Row) -> Text:

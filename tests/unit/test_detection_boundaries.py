@@ -87,9 +87,9 @@ def test_sma_cross_fires_on_the_smallest_difference() -> None:
 
 
 def test_sma_cross_carries_both_averages() -> None:
-    """The value is the fast average and the threshold the slow one, rounded to 1e-6."""
-    (_, alert), *_ = alerts_of("sma_cross", map(tick, ["1", "2", "1.000001"]), CROSS)
-    assert (alert.value, alert.threshold) == (1_000_001, 1_500_000)  # 1.5000005: half to even
+    """The value is the fast average and the threshold the slow one, to 1e-9."""
+    (_, alert), *_ = alerts_of("sma_cross", map(tick, ["1", "2", "1.000000001"]), CROSS)
+    assert (alert.value, alert.threshold) == (1_000_000_001, 1_500_000_000)  # 1.5000000005: half to even
     assert (alert.direction, alert.severity) == ("down", "info")
 
 
@@ -152,8 +152,8 @@ def test_price_move_without_previous_close_is_none() -> None:
 def test_price_move_carries_percent_and_signed_limit() -> None:
     """The value is the move in per cent, the threshold the limit with the direction's sign."""
     (_, up), (_, down) = alerts_of("price_move", [tick(106, close=100), tick("94.5", close=100)])
-    assert (up.value, up.threshold, up.severity) == (6_000_000, 5_000_000, "critical")
-    assert (down.value, down.threshold) == (-5_500_000, -5_000_000)
+    assert (up.value, up.threshold, up.severity) == (6_000_000_000, 5_000_000_000, "critical")
+    assert (down.value, down.threshold) == (-5_500_000_000, -5_000_000_000)
 
 
 # --- z_score --------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ def test_z_score_boundary() -> None:
 def test_z_score_is_of_this_return_against_the_ones_before() -> None:
     """The tick's own return is not in its window: its value is exactly 3, with the threshold's sign."""
     (_, alert), *_ = alerts_of("z_score", map(tick, ["1", "1.1", "0.99", "0.693"]), Z)
-    assert (alert.value, alert.threshold, alert.severity) == (-3_000_000, -3_000_000, "warning")
+    assert (alert.value, alert.threshold, alert.severity) == (-3_000_000_000, -3_000_000_000, "warning")
 
 
 def test_z_score_needs_a_full_window_of_earlier_returns() -> None:
@@ -232,16 +232,16 @@ def test_bollinger_of_a_flat_line_is_none() -> None:
     """A price that never moved is on both bands."""
     found = detect([tick(1)] * 20)
     assert found[19].sides[3] == 0
-    assert (found[19].bollinger_upper, found[19].bollinger_lower) == (1_000_000, 1_000_000)
+    assert (found[19].bollinger_upper, found[19].bollinger_lower) == (1_000_000_000, 1_000_000_000)
 
 
 def test_bollinger_carries_price_and_band() -> None:
     """The value is the price, the threshold the band that it left."""
     prices = [1] * 19 + [2]
     (index, alert), *_ = alerts_of("bollinger", map(tick, prices))
-    upper = 1_050_000 + isqrt(4 * 10**12 * 19 // 400)
+    upper = 1_050_000_000 + isqrt(4 * 10**18 * 19 // 400)
     assert index == 19
-    assert alert.value == 2_000_000
+    assert alert.value == 2_000_000_000
     assert abs(alert.threshold - upper) <= 1
     assert alert.threshold == detect(map(tick, prices))[19].bollinger_upper
 
@@ -274,10 +274,47 @@ def test_volume_spike_needs_twenty_deltas() -> None:
     assert directions("volume_spike", _with_volumes([*_TEN_EACH[:20], 1000])) == []
 
 
-def test_volume_that_fell_is_a_new_session() -> None:
-    """When the cumulative volume falls, the delta is the volume itself."""
+def test_volume_that_fell_by_half_or_more_is_a_new_session() -> None:
+    """When the cumulative volume falls to half or less, the delta is the volume itself."""
     assert directions("volume_spike", _with_volumes([*_TEN_EACH, 49])) == []
     assert directions("volume_spike", _with_volumes([*_TEN_EACH, 50])) == [(21, "up")]
+    assert directions("volume_spike", _with_volumes([*_TEN_EACH, 100])) == [(21, "up")]
+
+
+@pytest.mark.parametrize("corrected", [101, 150, 199])
+def test_volume_that_fell_by_less_than_half_is_a_correction(corrected: int) -> None:
+    """A smaller fall is no trade: its delta is 0, the next is counted from it, and the window goes on."""
+    volumes = [*_TEN_EACH, corrected]
+    assert directions("volume_spike", _with_volumes(volumes)) == []
+    mean_is_nine_and_a_half = [*volumes, corrected + 47]
+    assert directions("volume_spike", _with_volumes(mean_is_nine_and_a_half)) == []
+    assert directions("volume_spike", _with_volumes([*volumes, corrected + 48])) == [(22, "up")]
+
+
+@pytest.mark.parametrize("half", [(7, 3), (7, 4), (8, 4), (8, 5), (1, 0), (1, 1)])
+def test_half_of_the_volume_is_exact(half: tuple[int, int]) -> None:
+    """Odd volumes have no whole half: 3 of 7 is less than it, 4 is more."""
+    before, now = half
+    fell_by_half = 2 * (before - now) >= before
+    ticks = _with_volumes([0, *[before * 2**40] * 20, now * 2**40])
+    expected = [(21, "up")] if fell_by_half and now else []
+    assert (
+        directions("volume_spike", ticks, Rules(volume_spike_ratio=Decimal("0.1"), alert_cooldown_seconds=0))
+        == expected
+    )
+
+
+@pytest.mark.parametrize(
+    ("close_before", "close", "is_new"), [(9, 8, True), (None, 8, True), (8, 8, False), (9, None, False)]
+)
+@pytest.mark.parametrize("volume", [150, 200, 205, 240])
+def test_another_previous_close_is_a_new_session(
+    close_before: int | None, close: int | None, volume: int, *, is_new: bool
+) -> None:
+    """With a previous close that the last tick did not have the whole volume was traded, however it compares."""
+    ticks = [tick(1, close=close_before, volume=volume) for volume in _TEN_EACH]
+    found = directions("volume_spike", [*ticks, tick(1, close=close, volume=volume)])
+    assert found == ([(21, "up")] if is_new else [])
 
 
 def test_a_gap_empties_the_volume_window() -> None:
@@ -296,7 +333,7 @@ def test_volume_spike_is_edge_triggered_and_carries_its_ratio() -> None:
     """The second spike in a row fires nothing; the value is delta ÷ mean and the threshold the limit."""
     (index, alert), *more = alerts_of("volume_spike", _with_volumes([*_TEN_EACH, 300, 1300]))
     assert (index, more) == (21, [])
-    assert (alert.value, alert.threshold, alert.severity) == (10_000_000, 5_000_000, "warning")
+    assert (alert.value, alert.threshold, alert.severity) == (10_000_000_000, 5_000_000_000, "warning")
 
 
 # --- price_level ----------------------------------------------------------------------------------
@@ -327,9 +364,9 @@ def test_price_level_of_all_others() -> None:
 
 
 def test_price_level_carries_price_and_level() -> None:
-    """The value is the price and the threshold the level, rounded to 1e-6."""
+    """The value is the price and the threshold the level, to the last unit."""
     (_, alert), *_ = alerts_of("price_level", map(tick, ["1", "2.5000005"]), _level({"A": Decimal("1.5")}))
-    assert (alert.value, alert.threshold, alert.severity) == (2_500_000, 1_500_000, "critical")
+    assert (alert.value, alert.threshold, alert.severity) == (2_500_000_500, 1_500_000_000, "critical")
     assert alert.price == 2_500_000_500
 
 
@@ -399,8 +436,8 @@ def _alert_row(alert: Alert) -> dict[str, Any]:
         "direction": alert.direction,
         "severity": alert.severity,
         "price": Decimal(alert.price).scaleb(-9),
-        "value": Decimal(alert.value) / 10**6,
-        "threshold": Decimal(alert.threshold) / 10**6,
+        "value": Decimal(alert.value).scaleb(-9),
+        "threshold": Decimal(alert.threshold).scaleb(-9),
     }
 
 
@@ -441,7 +478,7 @@ def _sequences(draw: st.DrawFn, prices: st.SearchStrategy[int], length: int) -> 
                 timestamp_of(START_MS + 1000 * seconds),
                 draw(prices),
                 previous_close=draw(st.none() | st.sampled_from([20, 20, 20, 25])),
-                volume=draw(st.none() | st.integers(0, 30)),
+                volume=draw(st.none() | st.integers(0, 30) | st.integers(20, 22)),
             )
         )
     return ticks

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.compare import Tally, compare, differences, tally
-from tests.oracle import Expected, Record, Row, bars, expect, expect_replay, main, payload_of, six
+from tests.oracle import Expected, Record, Row, bars, expect, expect_replay, main, nine, payload_of, six
 
 DATA = Path(__file__).parents[1] / "data"
 ARRIVED_MS = 1_689_000_000_000
@@ -50,6 +50,7 @@ def at(second: int, price: float, **fields: Any) -> dict[str, Any]:  # noqa: ANN
 def test_rounding_of_roots_is_exact(mean: Fraction, sign: int, squared: Fraction, rounded: str) -> None:
     """Sums with square roots round half to even, at exact ties too."""
     assert six(mean, sign, squared) == Decimal(rounded)
+    assert nine(mean / 1000, sign, squared / 10**6) == Decimal(rounded) / 1000
 
 
 def test_identity_decides_what_becomes_of_a_record() -> None:
@@ -75,8 +76,8 @@ def test_rows_of_a_known_series() -> None:
     row = list(expected.ticks.values())[-1]
     assert row["sma_5"] == 20
     assert row["sma_20"] == Decimal("12.5")
-    assert row["bollinger_upper"] == Decimal("24.032563")  # 12.5 + 2·√33.25
-    assert row["bollinger_lower"] == Decimal("0.967437")
+    assert row["bollinger_upper"] == Decimal("24.032562595")  # 12.5 + 2·√33.25
+    assert row["bollinger_lower"] == Decimal("0.967437405")
     assert row["change"] == 21
     assert row["change_percent"] == 2100
     assert row["trend"] == "up"

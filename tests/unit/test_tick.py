@@ -19,6 +19,7 @@ from common.tick import (
     fixed,
     normalise_symbol,
     normalise_timestamp,
+    significant_text,
     timestamp_of,
 )
 from tests import oracle
@@ -419,6 +420,33 @@ def test_encode_and_decode_are_inverse(tick: Tick) -> None:
 def test_decimals_are_written_plainly(units: int, places: int, text: str) -> None:
     """Numbers in stores are ordinary decimals without exponents and trailing zeros."""
     assert decimal_text(units, places) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        ("103.43168", "103.43"),
+        ("20.69673", "20.70"),
+        ("49.996831458", "50.00"),
+        ("9.99996", "10.00"),
+        ("5", "5.00"),
+        ("5.5", "5.50"),
+        ("1.234567", "1.235"),
+        ("-1.148235", "-1.148"),
+        ("-364.075614", "-364.08"),
+        ("0.5", "0.50"),
+        ("0.123456", "0.1235"),
+        ("0.000123456", "0.0001235"),
+        ("0.000008092", "0.000008092"),
+        ("0.00000796", "0.00000796"),
+        ("0.000000001", "0.000000001"),
+        ("9199999999.999999999", "9200000000.00"),
+        ("0", "0.00"),
+    ],
+)
+def test_sentences_show_significant_digits(number: str, text: str) -> None:
+    """At least four digits and two decimals, at most nine decimals, never an exponent."""
+    assert significant_text(Decimal(number)) == text
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "0", "-1", "9200000000", "1e99", "4e-10"])
