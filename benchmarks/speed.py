@@ -176,6 +176,8 @@ class _Daemon:
 def whole_path(sent: list[bytes]) -> Step:
     """From the daemon's message to acknowledged writes, against put_item for each tick, over a loopback server."""
     config = ShardConfig(
+        stream_name="stream",
+        application_name="application",
         ticks_table="ticks",
         alerts_table="alerts",
         archive_bucket="archive",

@@ -13,8 +13,10 @@ _VARIABLE = "TICKERTAPE_SHARD_CONFIG"
 
 
 class ShardConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Names of the stores, sizes in seconds and days, and the rules' numbers."""
+    """Names of the stream, the application and the stores, sizes in seconds and days, and the rules' numbers."""
 
+    stream_name: str
+    application_name: str
     ticks_table: str
     alerts_table: str
     archive_bucket: str

@@ -15,7 +15,7 @@ from common import aws
 from common.errors import UserError, run_command
 from common.settings import read_settings
 from common.telemetry import configure_logging
-from consumer import config, health, leasing, preflight
+from consumer import config, health, leasing, origin, preflight
 from consumer.settings import ConsumerSettings
 
 _DAEMON_CLASS = "software.amazon.kinesis.multilang.MultiLangDaemon"
@@ -35,6 +35,7 @@ def _consume(arguments: list[str]) -> NoReturn:
     jars, java = class_path(), find_java()
     preflight.check(settings)
     leasing.take_leases_without_leader(settings.application_name)
+    origin.require_same_stream(settings.application_name, settings.stream_name)
     config.pass_on(settings.shard_config())
     properties = health.run_folder() / "kcl.properties"
     properties.write_text(_properties_text(kcl_properties(settings, os.environ)))

@@ -22,6 +22,7 @@ from common.tick import NotATickError, Tick, TickDecoder
 from consumer.config import ShardConfig
 from consumer.detection import Alert, Detector, SymbolState
 from consumer.health import Pulse
+from consumer.origin import require_same_stream
 from consumer.protocol import Record
 from consumer.recovery import Recovery
 from consumer.sinks.alerts import AlertSink
@@ -152,8 +153,9 @@ class ShardProcessor:
 
     @_or_exit
     def shard_ended(self, checkpointer: Checkpointer) -> None:
-        """Archive what is left, then let the children begin."""
+        """Archive what is left, then let the children begin; to the KCL, shards of a deleted stream end too."""
         self._finish(self._archive.take(), checkpointer, 0)
+        require_same_stream(self._config.application_name, self._config.stream_name)
         self._checkpoint(checkpointer.checkpoint)
         self._stop("shard_ended")
 

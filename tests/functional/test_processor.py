@@ -26,6 +26,7 @@ from moto import mock_aws
 from common.tick import Tick
 from consumer.config import ShardConfig
 from consumer.detection import Detection, Detector, Rules, SymbolState
+from consumer.leasing import take_leases_without_leader
 from consumer.processor import ShardProcessor
 from consumer.protocol import ShardProcess
 from consumer.sinks import archive
@@ -123,10 +124,14 @@ def config(monkeypatch: pytest.MonkeyPatch) -> Iterator[ShardConfig]:
                 ],
                 BillingMode="PAY_PER_REQUEST",
             )
+        boto3.client("kinesis").create_stream(StreamName="stream", ShardCount=1)
+        take_leases_without_leader("application")
         boto3.client("s3").create_bucket(
             Bucket="archive", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
         )
         yield ShardConfig(
+            stream_name="stream",
+            application_name="application",
             ticks_table="ticks",
             alerts_table="alerts",
             archive_bucket="archive",
