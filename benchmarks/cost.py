@@ -22,7 +22,7 @@ from consumer.sinks.packing import GzipLines, ParquetRows
 from consumer.sinks.row import Row, RowWriter
 from producer.aggregation import aggregate
 from producer.clock import Clock
-from producer.feeds.replay import replay
+from producer.feeds.replay import Replay
 from producer.settings import ProducerSettings
 from tests.templates import ROOT, SERVICES, STACK, Template
 
@@ -269,7 +269,7 @@ def process(interval_seconds: float, cooldown_seconds: float) -> Quotes:
     path, clock = ROOT / "tests" / "data" / "inda_1min.csv", Clock(threading.Event())
     state, sent = detector.new_state(), 0
     payloads, rows = [], []
-    for number, tick in enumerate(replay(path, symbol="INDA", only=(), speed=math.inf, clock=clock)):
+    for number, tick in enumerate(Replay(path, symbol="INDA", only=(), speed=math.inf, clock=clock)):
         arrived_ms = 1_800_000_000_000 + round(number * interval_seconds * 1000)
         tick.timestamp = timestamp_of(arrived_ms)
         detection = detector.detect(state, tick)

@@ -17,7 +17,7 @@ from common.settings import read_settings
 from common.telemetry import configure_logging
 from common.tick import Tick
 from producer.clock import Clock
-from producer.feeds.replay import replay
+from producer.feeds.replay import Replay
 from producer.feeds.simulated import simulated
 from producer.feeds.yahoo import yahoo
 from producer.feeds.yahoo_live import yahoo_live
@@ -63,18 +63,12 @@ def _produce(arguments: list[str]) -> None:
     try:
         _run_until_stopped(work, publisher, stop)
     finally:
-        _print_summary(publisher)
+        _print_summary(publisher, feed)
 
 
 def _open_feed(settings: ProducerSettings, clock: Clock) -> Iterator[Tick]:
-    if settings.replay_file is not None and settings.feed == "replay":
-        return replay(
-            settings.replay_file,
-            symbol=settings.symbol,
-            only=settings.symbols,
-            speed=settings.replay_speed,
-            clock=clock,
-        )
+    if settings.feed == "replay":
+        return replay_of(settings, clock)
     if settings.feed == "yahoo":
         return yahoo(
             settings.symbols,
@@ -95,6 +89,19 @@ def _open_feed(settings: ProducerSettings, clock: Clock) -> Iterator[Tick]:
         interval_seconds=settings.feed_interval_seconds,
         seed=settings.simulation_seed,
         clock=clock,
+    )
+
+
+def replay_of(settings: ProducerSettings, clock: Clock) -> Replay:
+    """Open the file that is to be replayed, which complains of what is plainly wrong with it."""
+    assert settings.replay_file is not None  # noqa: S101  (the settings want it for this feed)
+    return Replay(
+        settings.replay_file,
+        symbol=settings.symbol,
+        only=settings.symbols,
+        speed=settings.replay_speed,
+        clock=clock,
+        reading=settings.reading,
     )
 
 
@@ -156,10 +163,13 @@ def _run_until_stopped(work: Callable[[], None], publisher: Publisher, stop: thr
         outcome.result()
 
 
-def _print_summary(publisher: Publisher) -> None:
-    log.info("producer_stopped", extra={"published": publisher.published, "waiting": publisher.waiting})
+def _print_summary(publisher: Publisher, feed: Iterator[Tick]) -> None:
+    counts = {"published": publisher.published}
+    if isinstance(feed, Replay):
+        counts["skipped"] = feed.skipped
+    log.info("producer_stopped", extra=counts | {"waiting": publisher.waiting})
     summary = {
-        "published": publisher.published,
+        **counts,
         "last_sequence_numbers": publisher.last_sequence_numbers,
     }
     sys.stdout.write(json.dumps(summary) + "\n")

@@ -1,16 +1,15 @@
-"""Files of rows, read as a stream: CSV, JSON lines and Parquet, plain or compressed."""
+"""Files of rows, read as a stream: text tables, JSON and Parquet, plain or compressed."""
 
-import csv
 import gzip
 import io
 import shutil
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
-from decimal import Decimal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, NamedTuple, cast
 
 import arro3.io
 import msgspec
@@ -21,12 +20,18 @@ else:
     from backports import zstd
 
 from common.errors import SettingsError, UserError
+from producer.json_tables import decode_object, document_rows, is_document
+from producer.layouts import Column
+from producer.reading import Reading
+from producer.text_tables import BadRowError, TextTable, text_lines
 
 _FORMATS = {
-    ".csv": "csv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
+    ".csv": "text",
+    ".tsv": "text",
+    ".txt": "text",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".json": "json",
     ".parquet": "parquet",
 }
 _DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, zstd.ZstdError)
@@ -37,12 +42,12 @@ class Row(NamedTuple):
     """One row: the number of its line (in Parquet, of the row itself) from 1, the columns' names and the values."""
 
     number: int
-    columns: tuple[str, ...]
+    columns: tuple[Column, ...]
     values: Sequence[object]
 
 
 class RowFile:
-    """A file of rows, opened when it is made and never held in memory as a whole.
+    """A file of rows, never held in memory as a whole, unless it is one JSON document.
 
     Raises
     ------
@@ -51,23 +56,31 @@ class RowFile:
 
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, reading: Reading) -> None:
         self._path = path
-        compression = path.suffix.lower() if path.suffix.lower() in {".gz", ".zst"} else ""
-        suffix = (path.with_suffix("") if compression else path).suffix.lower()
+        self._reading = reading
+        self._compression = path.suffix.lower() if path.suffix.lower() in {".gz", ".zst"} else ""
+        suffix = (path.with_suffix("") if self._compression else path).suffix.lower()
         if suffix not in _FORMATS:
             raise SettingsError(
-                f"REPLAY_FILE: {path} is not named .csv, .jsonl or .parquet, nor one of these with .gz or .zst"
+                f"REPLAY_FILE: {path} is not named .csv, .tsv, .txt, .json, .jsonl or .parquet, nor one of these with "
+                ".gz or .zst"
             )
         self._format = _FORMATS[suffix]
-        self._stream = self._open(compression)
+        self.separator: str | None = None
+        """What is between a text's fields, as soon as a row has been read."""
+        self._open_plain().close()
 
     def error(self, number: int, reason: str) -> UserError:
         """Say what is wrong with the row of that number."""
         return UserError(f"{self._path}, {'row' if self._format == 'parquet' else 'line'} {number}: {reason}")
 
+    def refusal(self, reason: str) -> UserError:
+        """Say what is wrong with the file as a whole."""
+        return UserError(f"{self._path}: {reason}")
+
     def rows(self) -> Iterator[Row]:
-        """Read the rows, once.
+        """Read the rows, from the first one.
 
         Raises
         ------
@@ -75,79 +88,74 @@ class RowFile:
             A row cannot be read; the message names the file and the row.
 
         """
-        with self._stream:
-            yield from {"csv": self._csv, "jsonl": self._jsonl, "parquet": self._parquet}[self._format]()
+        number = 0
+        read: dict[str, Callable[[IO[bytes]], Iterator[Row]]]
+        read = {"text": self._text, "json": self._json, "parquet": self._parquet}
+        with closing(self._open()) as stream:
+            try:
+                for row in read[self._format](stream):
+                    number = row.number
+                    yield row
+            except BadRowError as error:
+                raise self.error(error.number, str(error)) from None
+            except _DAMAGED as error:
+                raise self.error(number + 1, f"the compressed file is damaged here: {error}") from None
 
-    def _open(self, compression: str) -> IO[bytes]:
+    def _open_plain(self) -> IO[bytes]:
         try:
-            plain = self._path.open("rb")
+            return self._path.open("rb")
         except OSError as error:
             raise SettingsError(f"REPLAY_FILE: {self._path} cannot be read: {error.strerror}") from None
-        if compression == ".gz":
+
+    def _open(self) -> IO[bytes]:
+        plain = self._open_plain()
+        if self._compression == ".gz":
             return cast("IO[bytes]", gzip.GzipFile(fileobj=plain))
-        return cast("IO[bytes]", zstd.ZstdFile(plain)) if compression == ".zst" else plain
+        return cast("IO[bytes]", zstd.ZstdFile(plain)) if self._compression == ".zst" else plain
 
-    def _csv(self) -> Iterator[Row]:
-        # A byte that is not UTF-8 becomes a surrogate, which the field that it is in then complains of, with its line.
-        text = io.TextIOWrapper(self._stream, "utf-8-sig", errors="surrogateescape", newline="")
-        lines = csv.reader(text, strict=True)
-        columns: tuple[str, ...] = ()
-        try:
-            for values in lines:
-                if not values:
-                    continue
-                if not columns:
-                    columns = tuple(values)
-                elif len(values) == len(columns):
-                    yield Row(lines.line_num, columns, values)
-                else:
-                    raise self.error(lines.line_num, f"has {len(values)} fields, and the header has {len(columns)}")
-        except csv.Error as error:
-            raise self.error(lines.line_num, f"is not CSV: {error}") from None
-        except _DAMAGED as error:
-            raise self.error(lines.line_num + 1, f"the compressed file is damaged here: {error}") from None
+    def _text(self, stream: IO[bytes]) -> Iterator[Row]:
+        table = TextTable(text_lines(stream), self._reading)
+        self.separator = table.separator
+        for number, columns, values in table.rows():
+            yield Row(number, columns, values)
 
-    def _jsonl(self) -> Iterator[Row]:
-        decode = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
+    def _json(self, stream: IO[bytes]) -> Iterator[Row]:
+        buffered = io.BufferedReader(cast("io.RawIOBase", stream), 65536)
+        if is_document(buffered.peek(65536)):
+            for number, columns, values in document_rows(buffered, self._reading):
+                yield Row(number, columns, values)
+        else:
+            yield from _json_lines(buffered)
+
+    def _parquet(self, stream: IO[bytes]) -> Iterator[Row]:
         number = 0
         try:
-            for number, line in enumerate(self._stream, 1):
-                if line.strip():
-                    fields = decode(line)
-                    yield Row(number, tuple(fields), tuple(fields.values()))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise self.error(number, f"is not a JSON object: {error}") from None
-        except _DAMAGED as error:
-            raise self.error(number + 1, f"the compressed file is damaged here: {error}") from None
-
-    def _parquet(self) -> Iterator[Row]:
-        number = 0
-        try:
-            file = self._seekable()
+            file = self._seekable(stream)
             batches = arro3.io.read_parquet(file, batch_size=_PARQUET_BATCH_ROWS)
-            columns = tuple(batches.schema.names)
+            names = tuple(batches.schema.names)
+            columns = (*self._reading.columns, *names)[: len(names)] if self._reading.columns else names
             for batch in batches:
-                lists = (batch.column(name).to_pylist() for name in columns)
+                lists = (batch.column(place).to_pylist() for place in range(len(names)))
                 for values in zip(*lists, strict=True):
                     number += 1
                     yield Row(number, columns, values)
-        except GeneratorExit:
+        except (GeneratorExit, UserError):
             raise
         except BaseException as error:
             # The reader's errors are bare Exceptions, and Rust's panics not even that.
             if type(error) is not Exception and type(error).__name__ != "PanicException":
                 raise
-            raise self.error(number + 1, f"is not readable as Parquet: {_one_line(error)}") from None
+            raise BadRowError(number + 1, f"is not readable as Parquet: {_one_line(error)}") from None
 
-    def _seekable(self) -> IO[bytes]:
+    def _seekable(self, stream: IO[bytes]) -> IO[bytes]:
         """Parquet is read from its end: a compressed file is unpacked to a temporary one first."""
-        file = self._stream
-        if not isinstance(file, io.BufferedReader):
+        file = stream
+        if self._compression:
             file = tempfile.TemporaryFile()  # noqa: SIM115  (it goes when its reader goes)
             try:
-                shutil.copyfileobj(self._stream, file)
+                shutil.copyfileobj(stream, file)
             except _DAMAGED as error:
-                raise UserError(f"{self._path}: the compressed file is damaged: {error}") from None
+                raise self.refusal(f"the compressed file is damaged: {error}") from None
         size = file.seek(0, io.SEEK_END)
         file.seek(0)
         starts = file.read(4)
@@ -155,8 +163,19 @@ class RowFile:
         ends = file.read(4)
         file.seek(0)
         if starts != b"PAR1" or ends != b"PAR1":  # the reader panics noisily at what is plainly something else
-            raise UserError(f"{self._path} is not a Parquet file, or only a part of one")
+            raise self.refusal("is not a Parquet file, or only a part of one")
         return file
+
+
+def _json_lines(stream: IO[bytes]) -> Iterator[Row]:
+    number = 0
+    try:
+        for number, line in enumerate(text_lines(stream), 1):
+            if line.strip():
+                fields = decode_object(line)
+                yield Row(number, tuple(fields), tuple(fields.values()))
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise BadRowError(number, f"is not a JSON object: {error}: {line.strip()[:40]!r}") from None
 
 
 def _one_line(error: BaseException) -> str:

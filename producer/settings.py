@@ -1,14 +1,18 @@
 """What the producer can be told."""
 
 import math
+import re
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import NoDecode
 
 from common.settings import CommandSettings
 from common.tick import NotATickError, normalise_symbol
+from producer.reading import Mark, Reading
 
 
 def _symbol(text: str) -> str:
@@ -39,6 +43,44 @@ def _speed(text: object) -> object:
     if not 0 < speed < math.inf:
         raise ValueError("give a positive number, or max")
     return speed
+
+
+def _separator(text: str | None) -> str | None:
+    named = {"tab": "\t", "\\t": "\t", "space": " "}.get(text or "", text)
+    if named is not None and (len(named) != 1 or named in '"\r\n'):
+        raise ValueError("give one character, or tab")
+    return named
+
+
+def _time_format(form: str | None) -> str | None:
+    if form is None:
+        return None
+    day = datetime(2024, 3, 14, tzinfo=UTC)
+    try:
+        read = datetime.strptime(day.strftime(form), form)  # noqa: DTZ007  (only its date counts)
+    except (ValueError, re.error) as error:
+        raise ValueError(f"it is no format of strptime: {error}") from None
+    if read.date() != day.date():
+        raise ValueError("it has to have year, month and day: %d/%m/%Y, for instance")
+    return form
+
+
+def _zone(name: object) -> object:
+    if not isinstance(name, str):
+        return name
+    try:
+        return ZoneInfo(name)
+    except (KeyError, OSError, ValueError):  # what it raises depends on what the name looks like
+        raise ValueError("there is no such time zone: give one as America/New_York or Europe/Berlin") from None
+
+
+def _time_of_day(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    try:
+        return datetime.strptime(text, "%H:%M").time()  # noqa: DTZ007  (it is a time of day)
+    except ValueError:
+        raise ValueError("give hours and minutes, as 17:00") from None
 
 
 Symbol = Annotated[str, AfterValidator(_symbol)]
@@ -78,12 +120,41 @@ class ProducerSettings(CommandSettings):
     )
     replay_file: Path | None = Field(
         None,
-        description="The file to replay: ticks or bars as .csv, .jsonl or .parquet, plain or with .gz or .zst.",
+        description="The file to replay: ticks or bars as .csv, .tsv, .txt, .json, .jsonl or .parquet, plain or with"
+        " .gz or .zst.",
     )
     replay_speed: Annotated[float, BeforeValidator(_speed)] = Field(
         1, description="How many times faster than recorded to replay, or max for as fast as possible."
     )
     symbol: Symbol | None = Field(None, description="The symbol of a file that has no symbol column.")
+    columns: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (),
+        description="Names of a file's columns, in order, where it has no header or an odd one; - passes one over:"
+        " time,open,high,low,close,volume.",
+    )
+    separator: Annotated[str | None, AfterValidator(_separator)] = Field(
+        None, description="What is between a text file's fields: one character, or tab. By default the file tells."
+    )
+    decimal: Mark | None = Field(
+        None, description="What begins the decimals in a text file, a point or a comma. By default the file tells."
+    )
+    time_format: Annotated[str | None, AfterValidator(_time_format)] = Field(
+        None, description="How a file's timestamps are written, as strptime has it: %d/%m/%Y. By default they tell."
+    )
+    timezone: Annotated[ZoneInfo | None, BeforeValidator(_zone)] = Field(
+        None,
+        description="Where clocks showed a file's timestamps that have no offset: America/New_York. UTC by default.",
+    )
+    session_timezone: Annotated[ZoneInfo | None, BeforeValidator(_zone)] = Field(
+        None,
+        description="Where a session of bars is one day, if timestamps have no offset; by default where TIMEZONE says.",
+    )
+    session_start: Annotated[time, BeforeValidator(_time_of_day)] = Field(
+        time(0), description="When a session of bars begins; 17:00 is the evening before its day, as at the CME."
+    )
+    extended_hours: bool = Field(
+        False, description="Whether the feed yahoo gives quotes from before and after regular hours, too."
+    )
     publish_linger_milliseconds: float = Field(
         50, ge=0, allow_inf_nan=False, description="How long a tick may wait for others to share its request."
     )
@@ -103,3 +174,16 @@ class ProducerSettings(CommandSettings):
         if self.feed in {"yahoo", "yahoo-live"} and not self.symbols:
             raise ValueError(f"FEED={self.feed} needs symbols: set SYMBOLS, for instance SYMBOLS=AAPL,BRK-B,BTC-USD")
         return self
+
+    @property
+    def reading(self) -> Reading:
+        """What is said of the file."""
+        return Reading(
+            columns=self.columns,
+            separator=self.separator,
+            decimal=self.decimal,
+            time_format=self.time_format,
+            timezone=self.timezone,
+            session_timezone=self.session_timezone,
+            session_start=self.session_start,
+        )

@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ from infra.local.stack import deploy, use_endpoint
 from infra.local.stores import Stores
 from infra.local.view import write_picture
 from infra.local.watch import Watch
+from producer.__main__ import replay_of
+from producer.clock import Clock
 from producer.settings import ProducerSettings
 
 _APPLICATION = "tickertape-local"
@@ -106,7 +109,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _local(settings: LocalSettings) -> None:
-    read_settings(ProducerSettings, settings.producer_flags(), "produce")  # complain before anything starts
+    _complain_before_anything_starts(settings)
     export = Export(settings.export) if settings.export else None
     if settings.picture and not os.access(settings.picture.absolute().parent, os.W_OK):
         raise UserError(f"--picture {settings.picture} cannot be written: choose another file")
@@ -125,6 +128,12 @@ def _local(settings: LocalSettings) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     finally:
         processes.kill()
+
+
+def _complain_before_anything_starts(settings: LocalSettings) -> None:
+    producer_settings = read_settings(ProducerSettings, settings.producer_flags(), "produce")
+    if producer_settings.feed == "replay":
+        replay_of(producer_settings, Clock(threading.Event()))
 
 
 def _run(settings: LocalSettings, export: Export | None, processes: Processes, signals: Signals) -> None:
@@ -164,7 +173,8 @@ def _run(settings: LocalSettings, export: Export | None, processes: Processes, s
     if export:
         export.finish(stores)
     if settings.once:
-        counts = once.count(stores, once.summary_of(producer)["published"], seconds)
+        summary = once.summary_of(producer)
+        counts = once.count(stores, summary["published"], summary["skipped"], seconds)
         print(json.dumps(counts), flush=True)  # noqa: T201  (the result)
     processes.stop([embedded_aws], _AWS_STOP_SECONDS, hurry=signals.hurry)
 

@@ -18,6 +18,7 @@ class Summary(TypedDict):
     """What a producer prints when its feed has ended."""
 
     published: int
+    skipped: int
     last_sequence_numbers: dict[str, str]
 
 
@@ -72,8 +73,8 @@ class Progress:
             )
 
 
-def count(stores: Stores, published: int, seconds: float) -> dict[str, int | float]:
-    """Count what is in the tables and the bucket."""
+def count(stores: Stores, published: int, skipped: int, seconds: float) -> dict[str, int | float]:
+    """Count what is in the tables and the bucket, beside what the producer published and passed over."""
     stored = late = suppressed = 0
     for row in stores.ticks():
         stored += 1
@@ -83,6 +84,7 @@ def count(stores: Stores, published: int, seconds: float) -> dict[str, int | flo
     archived = sum(_rows_in(stores.object_bytes(key)) for key in stores.object_keys("ticks/"))
     return {
         "published": published,
+        "skipped": skipped,
         "stored": stored,
         "alerts": sum(1 for _ in stores.alerts()),
         "suppressed": suppressed,

@@ -9,6 +9,12 @@ from pydantic_settings import SettingsConfigDict
 from common.settings import CommandSettings
 
 
+_PASSED_ON = (
+    *("symbol", "columns", "separator", "decimal", "time_format", "timezone", "session_timezone", "session_start"),
+)
+"""What is said of a file to be replayed, in the producer's own words."""
+
+
 class LocalSettings(CommandSettings):
     """Run the whole pipeline on this machine, on an embedded AWS, and show what it does.
 
@@ -30,6 +36,28 @@ class LocalSettings(CommandSettings):
     )
     symbols: str | None = Field(None, description="The symbols to publish, separated by commas.")
     symbol: str | None = Field(None, description="The symbol of a file that has no symbol column.")
+    columns: str | None = Field(
+        None,
+        description="Names of the file's columns, in order, where it has no header or an odd one; - passes one over:"
+        " time,open,high,low,close,volume.",
+    )
+    separator: str | None = Field(None, description="What is between the file's fields: one character, or tab.")
+    decimal: str | None = Field(None, description="What begins the decimals in the file, a point or a comma.")
+    time_format: str | None = Field(
+        None, description="How the file's timestamps are written, as strptime has it: %d/%m/%Y."
+    )
+    timezone: str | None = Field(
+        None, description="Where clocks showed the file's timestamps that have no offset: America/New_York."
+    )
+    session_timezone: str | None = Field(
+        None, description="Where a session of bars is one day, if timestamps have no offset."
+    )
+    session_start: str | None = Field(
+        None, description="When a session of bars begins; 17:00 is the evening before its day."
+    )
+    extended_hours: bool | None = Field(
+        None, description="Whether the feed yahoo gives quotes from before and after regular hours, too."
+    )
     shards: int = Field(2, ge=1, le=32, description="Shards of the stream.")
     workers: int = Field(1, ge=1, le=8, description="Consumers, each with its own daemon; they share the shards.")
     duration: float | None = Field(
@@ -57,8 +85,9 @@ class LocalSettings(CommandSettings):
     def _fit_together(self) -> Self:
         if self.feed == "replay" and self.file is None:
             raise ValueError("--feed replay needs the file to replay: add --file FILE")
-        if self.feed != "replay" and (self.file or self.speed or self.symbol):
-            raise ValueError("--file, --speed and --symbol are for --feed replay")
+        for name in ("file", "speed", *_PASSED_ON):
+            if self.feed != "replay" and getattr(self, name) is not None:
+                raise ValueError(f"--{name.replace('_', '-')} is for --feed replay")
         if self.once and self.feed != "replay":
             raise ValueError(
                 f"--once needs a feed that ends, and {self.feed} never does: add --feed replay --file FILE"
@@ -74,6 +103,7 @@ class LocalSettings(CommandSettings):
             "--replay-file": self.file.absolute() if self.file else None,
             "--replay-speed": self.speed,
             "--symbols": self.symbols,
-            "--symbol": self.symbol,
+            "--extended-hours": self.extended_hours,
+            **{f"--{name.replace('_', '-')}": getattr(self, name) for name in _PASSED_ON},
         }
         return [f"{name}={value}" for name, value in flags.items() if value is not None]

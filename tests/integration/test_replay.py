@@ -57,6 +57,7 @@ def test_export_equals_the_oracle(tmp_path: Path, file: str, symbol: str | None,
     assert summary.pop("seconds") > 0
     assert summary == {
         "published": len(expected.archived) + len(expected.quarantined),
+        "skipped": 0,
         "stored": len(expected.ticks),
         "alerts": len(expected.alerts),
         "suppressed": expected.suppressed,

@@ -22,13 +22,13 @@ else:
 
 from common.errors import SettingsError, UserError
 from common.tick import Tick
-from producer.feeds.replay import replay
+from producer.feeds.replay import Replay
 from tests.unit.fake_clock import FakeClock
 
 
 def read(path: Path, symbol: str | None = None, only: tuple[str, ...] = ()) -> list[Tick]:
     """Replay the whole file at once."""
-    return list(replay(path, symbol=symbol, only=only, speed=math.inf, clock=FakeClock()))
+    return list(Replay(path, symbol=symbol, only=only, speed=math.inf, clock=FakeClock()))
 
 
 def units(text: str) -> int:
@@ -37,10 +37,10 @@ def units(text: str) -> int:
 
 
 BARS = """Date,Open,High,Low,Close,Adj Close,Volume,Name
-2016-01-04,10.5,11,10,10.75,9.9,100.0,re
-2016-01-04,20,21.123456789,19,20.5,9.9,7,MHK
-2016-01-05,10.7,12,10.6,11.25,9.9,50,RE
-2016-01-07,11,11,11,11.5,9.9,60,RE
+2016-01-04,10.5,11,10,10.75,9.675,100.0,re
+2016-01-04,20,21.123456789,19,20.5,18.45,7,MHK
+2016-01-05,10.7,12,10.6,11.25,10.125,50,RE
+2016-01-07,11,11,11,11.5,10.35,60,RE
 """
 
 BARS_AS_TICKS = [
@@ -236,7 +236,7 @@ def test_unreadable_row_is_named_by_file_and_line(tmp_path: Path, line: str, rea
     """Rows before an unreadable one are given; then one line names the file, the line and the reason."""
     path = tmp_path / "bars.csv"
     path.write_text(f"date,close,symbol\n{GOOD}\n\n{line}\n{GOOD}\n")
-    feed = replay(path, symbol=None, only=(), speed=math.inf, clock=FakeClock())
+    feed = Replay(path, symbol=None, only=(), speed=math.inf, clock=FakeClock())
     assert next(feed).symbol == "KO"
     with pytest.raises(UserError) as failure:
         next(feed)
@@ -299,7 +299,7 @@ def test_unknown_columns_are_refused_at_once(tmp_path: Path, header: str, reason
     path = tmp_path / "bars.csv"
     path.write_text(f"{header}\n2024-03-04,1,2\n")
     with pytest.raises(UserError) as failure:
-        replay(path, symbol=None, only=(), speed=1, clock=FakeClock())
+        Replay(path, symbol=None, only=(), speed=1, clock=FakeClock())
     assert reason in str(failure.value)
 
 
@@ -373,7 +373,7 @@ def test_file_is_streamed(tmp_path: Path) -> None:
     """Ticks come before the rest of the file is read: a bad row later on does not keep back the first ones."""
     path = tmp_path / "bars.jsonl"
     path.write_text('{"symbol":"KO","date":"2024-03-04","close":1}\n' * 100_000 + "junk\n")
-    feed = replay(path, symbol=None, only=(), speed=math.inf, clock=FakeClock())
+    feed = Replay(path, symbol=None, only=(), speed=math.inf, clock=FakeClock())
     assert [next(feed).symbol for _ in range(1000)] == ["KO"] * 1000
 
 
@@ -387,7 +387,7 @@ def paced(tmp_path: Path, speed: float, clock: FakeClock) -> list[Tick]:
         "2024-03-04T10:00:04Z,3,B\n"
         "2024-03-05T10:00:00Z,4,A\n"
     )
-    return list(replay(path, symbol=None, only=(), speed=speed, clock=clock))
+    return list(Replay(path, symbol=None, only=(), speed=speed, clock=clock))
 
 
 @pytest.mark.parametrize("speed", [1, 4, 0.5])

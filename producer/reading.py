@@ -1,0 +1,29 @@
+"""How a file of rows is to be read, as far as the file itself does not say."""
+
+from dataclasses import dataclass
+from datetime import time
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+Mark = Literal[".", ","]
+"""What begins a number's decimals."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What a person says of a file; None leaves it to the file."""
+
+    columns: tuple[str, ...] = ()
+    """Names of the columns, in order, of a file without a header, or instead of its header."""
+    separator: str | None = None
+    """One character between the fields of a text file."""
+    decimal: Mark | None = None
+    """What begins the decimals of a number: a point or a comma."""
+    time_format: str | None = None
+    """The format of timestamps, in the letters of strptime."""
+    timezone: ZoneInfo | None = None
+    """Where clocks showed the timestamps that have no offset; None is UTC."""
+    session_timezone: ZoneInfo | None = None
+    """Where a session's day is a day, if timestamps have no offset; None is ``timezone``."""
+    session_start: time = time(0)
+    """When a session's day begins; one after midnight means the evening before."""
