@@ -133,17 +133,18 @@ class ProducerSettings(CommandSettings):
         " time,open,high,low,close,volume.",
     )
     separator: Annotated[str | None, AfterValidator(_separator)] = Field(
-        None, description="What is between a text file's fields: one character, or tab. By default the file tells."
+        None, description="What is between a text file's fields: one character, or tab; by default the file tells."
     )
     decimal: Mark | None = Field(
-        None, description="What begins the decimals in a text file, a point or a comma. By default the file tells."
+        None, description="What begins the decimals in a text file, a point or a comma; by default it tells."
     )
     time_format: Annotated[str | None, AfterValidator(_time_format)] = Field(
-        None, description="How a file's timestamps are written, as strptime has it: %d/%m/%Y. By default they tell."
+        None,
+        description="How a file's timestamps are written, in strptime's letters: %d/%m/%Y; by default they tell.",
     )
     timezone: Annotated[ZoneInfo | None, BeforeValidator(_zone)] = Field(
         None,
-        description="Where clocks showed a file's timestamps that have no offset: America/New_York. UTC by default.",
+        description="The time zone of a file's timestamps that have no offset: America/New_York; by default UTC.",
     )
     session_timezone: Annotated[ZoneInfo | None, BeforeValidator(_zone)] = Field(
         None,

@@ -73,6 +73,10 @@ def encoding_of(start: bytes) -> str:
     return "utf-16-be" if zeros == [True, False, True, False] else "utf-8"
 
 
+Record = tuple[int, list[str]]
+"""The line on which it begins, and its fields."""
+
+
 class TextTable:
     """A table whose header is read when it is made.
 
@@ -115,7 +119,7 @@ class TextTable:
             fits = len(values) == len(columns)
             yield number, columns, values if fits else self._fitted(number, values, len(columns))
 
-    def _records(self) -> Iterator[tuple[int, list[str]]]:
+    def _records(self) -> Iterator[Record]:
         """Give all records but empty ones, with the line on which each begins."""
         reader = self._reader
         number = self._skipped + 1
@@ -127,11 +131,9 @@ class TextTable:
         except csv.Error as error:
             raise BadRowError(number, f"is not CSV: {error}") from None
 
-    def _header(
-        self, records: Iterator[tuple[int, list[str]]]
-    ) -> tuple[tuple[Column, ...], Iterator[tuple[int, list[str]]]]:
+    def _header(self, records: Iterator[Record]) -> tuple[tuple[Column, ...], Iterator[Record]]:
         """Read the header; give the columns' names, and the records after it."""
-        head = list(islice(records, 4))
+        head, records = _peeked(records, 4)
         if not head:
             return (), records
         if self._named:
@@ -166,6 +168,24 @@ class TextTable:
             f"has {len(values)} fields, and {against}, at the separator {self.separator!r} (--separator): "
             f"{self.separator.join(values)[:80]!r}",
         )
+
+
+def _peeked(records: Iterator[Record], count: int) -> tuple[list[Record], Iterator[Record]]:
+    """Give the first records, and the rest; one that cannot be read fails where the rest gets there."""
+    head: list[Record] = []
+    try:
+        for record in islice(records, count):
+            head.append(record)  # noqa: PERF402  (what came before a failure stays)
+    except BadRowError as error:
+        if not head:
+            raise
+        return head, _failing(error)
+    return head, records
+
+
+def _failing(error: BadRowError) -> Iterator[Record]:
+    raise error
+    yield
 
 
 def _find_header(head: list[str], reading: Reading) -> tuple[str, int]:

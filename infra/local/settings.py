@@ -8,7 +8,6 @@ from pydantic_settings import SettingsConfigDict
 
 from common.settings import CommandSettings
 
-
 _PASSED_ON = (
     *("symbol", "columns", "separator", "decimal", "time_format", "timezone", "session_timezone", "session_start"),
 )
@@ -47,7 +46,7 @@ class LocalSettings(CommandSettings):
         None, description="How the file's timestamps are written, as strptime has it: %d/%m/%Y."
     )
     timezone: str | None = Field(
-        None, description="Where clocks showed the file's timestamps that have no offset: America/New_York."
+        None, description="The time zone of the file's timestamps that have no offset: America/New_York."
     )
     session_timezone: str | None = Field(
         None, description="Where a session of bars is one day, if timestamps have no offset."
@@ -55,8 +54,8 @@ class LocalSettings(CommandSettings):
     session_start: str | None = Field(
         None, description="When a session of bars begins; 17:00 is the evening before its day."
     )
-    extended_hours: bool | None = Field(
-        None, description="Whether the feed yahoo gives quotes from before and after regular hours, too."
+    extended_hours: bool = Field(
+        False, description="Whether the feed yahoo gives quotes from before and after regular hours, too."
     )
     shards: int = Field(2, ge=1, le=32, description="Shards of the stream.")
     workers: int = Field(1, ge=1, le=8, description="Consumers, each with its own daemon; they share the shards.")
@@ -103,7 +102,7 @@ class LocalSettings(CommandSettings):
             "--replay-file": self.file.absolute() if self.file else None,
             "--replay-speed": self.speed,
             "--symbols": self.symbols,
-            "--extended-hours": self.extended_hours,
             **{f"--{name.replace('_', '-')}": getattr(self, name) for name in _PASSED_ON},
         }
-        return [f"{name}={value}" for name, value in flags.items() if value is not None]
+        told = [f"{name}={value}" for name, value in flags.items() if value is not None]
+        return [*told, "--extended-hours"] if self.extended_hours else told

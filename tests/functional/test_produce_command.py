@@ -126,7 +126,7 @@ def test_a_replay_ends_by_itself_with_a_summary(environment: dict[str, str], mot
         for record in kinesis.get_records(ShardIterator=iterator["ShardIterator"])["Records"]:
             records.append(json.loads(record["Data"]))
             last[shard["ShardId"]] = record["SequenceNumber"]
-    assert json.loads(run.stdout) == {"published": 3, "last_sequence_numbers": last}
+    assert json.loads(run.stdout) == {"published": 3, "skipped": 0, "last_sequence_numbers": last}
     assert run.stdout.count("\n") == 1
     assert sorted(records, key=lambda tick: (tick["symbol"], tick["timestamp"])) == [
         {"symbol": "KO", "timestamp": "2016-01-04T00:00:00.000000Z", "price": 10.5, "volume": 100, "source": "replay"},
@@ -241,7 +241,7 @@ def test_rows_before_an_unreadable_one_are_published(
     path.write_text(BARS + "2016-01-06,?,100,KO\n")
     run = produce(environment, "--feed", "replay", "--replay-file", path, "--replay-speed", "max")
     assert run.returncode == 1
-    assert complaint(run.stderr) == f"tickertape: {path}, line 5: '?' is not a number"
+    assert complaint(run.stderr) == f"tickertape: {path}, line 5: column Close: '?' is not a number"
     assert json.loads(run.stdout)["published"] == stub.count == 3
 
 

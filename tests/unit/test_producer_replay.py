@@ -153,14 +153,14 @@ def test_ticks_pass_as_they_are(tmp_path: Path) -> None:
     assert second == Tick("KO", "2024-03-04T10:00:01.000000Z", units("61"), volume=900, source="replay")
 
 
-def test_bars_volume_is_added_up_over_the_utc_day(tmp_path: Path) -> None:
-    """A symbol's volume grows through its UTC day, fractions exactly, and starts again on the next."""
+def test_bars_volume_is_added_up_over_the_day(tmp_path: Path) -> None:
+    """A symbol's volume grows through its day, fractions exactly, and starts again on the next; UTC is the default."""
     path = tmp_path / "bars.csv"
     path.write_text(
         "time,close,volume\n"
         "2024-03-04T23:00:00Z,1,0.4\n"
         "2024-03-04T23:30:00Z,2,0.4\n"
-        "2024-03-04T19:45:00-05:00,3,10\n"  # 00:45 UTC on the 5th
+        "2024-03-05 00:45,3,10\n"
         "2024-03-05T01:00:00Z,4,\n"
         "2024-03-05T02:00:00Z,5,5.0\n"
     )
@@ -213,27 +213,35 @@ def test_parquet_types(tmp_path: Path) -> None:
 
 
 GOOD = "2024-03-04,1,KO"
+NOT_A_TIME = "is not a date or time: write it as 2025-03-31T15:30:00Z, or say how it is written with --time-format"
 
 
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("2024-03-04,abc,KO", "'abc' is not a number"),
-        ("2024-03-04,,KO", "a price is missing, or 0"),
-        ("2024-03-04,-1,KO", "a price is not above 0"),
-        ("2024-03-04,inf,KO", "a price is not above 0"),
-        ("2024-03-04,NaN,KO", "a price is missing, or 0"),
-        ("2024-03-04,1e400,KO", "a price is not above 0"),
-        ("yesterday,1,KO", "timestamp is not ISO 8601"),
-        ("2024-03-04,1,", "there is no symbol"),
-        ("2024-03-04,1", "has 2 fields, and the header has 3"),
+        ("2024-03-04,abc,KO", "column close: 'abc' is not a number"),
+        ("2024-03-04,-1,KO", "column close: '-1' is no price: a price is not above 0 and below 9200000000"),
+        ("2024-03-04,inf,KO", "column close: 'inf' is not a number"),
+        ("2024-03-04,1e400,KO", "column close: '1e400' is no price: "),
+        ("2024-03-04,1e-12,KO", "column close: '1e-12' is no price: a price is below 10⁻⁹"),
+        ("yesterday,1,KO", f"column date: 'yesterday' {NOT_A_TIME}"),
+        (",1,KO", f"column date: '' {NOT_A_TIME}"),
+        (f"{'y' * 99},1,KO", f"column date: '{'y' * 39}… {NOT_A_TIME}"),
+        ("2024-02-30,1,KO", f"column date: '2024-02-30' {NOT_A_TIME}"),
+        ("2024-03-04x10:00,1,KO", "column date: '2024-03-04x10:00' is not a date or time"),
+        ("2024-03-04110:00,1,KO", "column date: '2024-03-04110:00' is not a date or time"),
+        ("17095464000,1,KO", "column date: '17095464000' has 11 digits, and an epoch has 10, 13, 16 or 19"),
+        ("03/04/24,1,KO", f"column date: '03/04/24' {NOT_A_TIME}"),
+        ("2024-03-04,1,", "there is no symbol: name it with SYMBOL (--symbol)"),
+        ("2024-03-04,1", "has 2 fields, and the header has 3, at the separator ',' (--separator): '2024-03-04,1'"),
         ("2024-03-04,1,KO,4", "has 4 fields, and the header has 3"),
         ('2024-03-04,1,"KO" x', "is not CSV"),
-        ('2024-03-04,1,"K""O"', "symbol is not 1 to 32 characters"),
+        ('2024-03-04,1,"K""O"', "column symbol: 'K\"O' is no symbol: symbol is not 1 to 32 characters"),
+        ('2024-03-04,1,"K\n\nO"', "column symbol: 'K\\n\\nO' is no symbol"),
     ],
 )
 def test_unreadable_row_is_named_by_file_and_line(tmp_path: Path, line: str, reason: str) -> None:
-    """Rows before an unreadable one are given; then one line names the file, the line and the reason."""
+    """Rows before an unreadable one are given; then one line names the file, the line, the column and the value."""
     path = tmp_path / "bars.csv"
     path.write_text(f"date,close,symbol\n{GOOD}\n\n{line}\n{GOOD}\n")
     feed = Replay(path, symbol=None, only=(), speed=math.inf, clock=FakeClock())
@@ -250,11 +258,14 @@ def test_unreadable_row_is_named_by_file_and_line(tmp_path: Path, line: str, rea
         (b"{", "is not a JSON object"),
         (b"[1]", "is not a JSON object"),
         (b'{"symbol":"\xff"}', "is not a JSON object"),
-        (b'{"symbol":"KO","timestamp":1709546400,"price":1}', "timestamp is not ISO 8601"),
-        (b'{"symbol":"KO","timestamp":"2024-03-04","price":true}', "'True' is not a number"),
+        (b'{"symbol":"KO","timestamp":17095464,"price":1}', f"column timestamp: '17095464' {NOT_A_TIME}"),
+        (b'{"symbol":"KO","timestamp":"2024-03-04","price":true}', "column price: 'True' is not a number"),
         (b'{"symbol":"KO","timestamp":"2024-03-04","price":{"a":1}}', "is not a number"),
         (b'{"symbol":"KO","timestamp":"2024-03-04","cost":1}', "there is neither price nor close among its columns"),
-        (b'{"symbol":"KO","timestamp":"2024-03-04","price":1,"volume":-1}', "volume is not between 0 and"),
+        (
+            b'{"symbol":"KO","timestamp":"2024-03-04","price":1,"volume":-1}',
+            "column volume: '-1' is no volume: one is between 0 and 2⁶³",
+        ),
         (b"[" * 100_000, "is not a JSON object"),
     ],
 )
@@ -272,7 +283,7 @@ def test_bytes_that_are_not_utf8_are_named_by_line(tmp_path: Path) -> None:
     """A stray byte deep in a CSV file is reported with its own line, not with that of the block that was read."""
     path = tmp_path / "bars.csv"
     path.write_bytes(b"date,close,symbol\n" + f"{GOOD}\n".encode() * 5 + b"2024-03-04,1,K\xff\n")
-    with pytest.raises(UserError, match="line 7: symbol is not"):
+    with pytest.raises(UserError, match=r"line 7: column symbol: .* is no symbol"):
         read(path)
 
 
@@ -281,16 +292,19 @@ def test_unreadable_parquet_row_is_named_by_its_number(tmp_path: Path) -> None:
     path = tmp_path / "ticks.parquet"
     prices = [1.0] * 9999 + [-1.0]
     pq.write_table(pa.table({"date": ["2024-03-04"] * 10_000, "price": prices}), path)
-    with pytest.raises(UserError, match=r"ticks\.parquet, row 10000: a price is not above 0"):
+    with pytest.raises(UserError, match=r"ticks\.parquet, row 10000: column price: '-1.0' is no price"):
         read(path, symbol="KO")
 
 
 @pytest.mark.parametrize(
     ("header", "reason"),
     [
-        ("a,b,c", "there is no timestamp, datetime, date or time among its columns: a, b, c"),
-        ("date,open,symbol", "there is neither price nor close among its columns: date, open, symbol"),
-        ("date,time,close", "date and time are two columns: join them to one, named timestamp"),
+        ("a,b,close", "there is no timestamp, datetime, date or time among its columns: a, b, close; name the columns"),
+        (
+            "date,open,symbol",
+            "there is neither price nor close among its columns: date, open, symbol; name the columns",
+        ),
+        ("date,close,Close", "the column close is there 2 times: name the columns with --columns"),
         ("date,close,volume", "there is no symbol: name it with SYMBOL (--symbol)"),
     ],
 )
@@ -342,7 +356,7 @@ def test_damaged_parquet_page_is_refused(tmp_path: Path) -> None:
         ("missing.csv", "cannot be read: No such file or directory"),
         ("directory.csv", "cannot be read: Is a directory"),
         ("secret.csv", "cannot be read: Permission denied"),
-        ("bars.xlsx", "is not named .csv, .jsonl or .parquet, nor one of these with .gz or .zst"),
+        ("bars.xlsx", "is not named .csv, .tsv, .txt, .json, .jsonl or .parquet, nor one of these with .gz or .zst"),
     ],
 )
 def test_file_that_cannot_be_opened(tmp_path: Path, name: str, reason: str) -> None:
@@ -364,7 +378,14 @@ def test_file_that_cannot_be_opened(tmp_path: Path, name: str, reason: str) -> N
 
 def test_empty_file_has_no_ticks(tmp_path: Path) -> None:
     """A file without rows is a feed that ends at once."""
-    for name, content in (("a.csv", ""), ("b.csv", "date,close,symbol\n"), ("c.jsonl", "\n")):
+    for name, content in (
+        ("a.csv", ""),
+        ("d.json", ""),
+        ("e.json", "[]"),
+        ("f.txt", "\n\n"),
+        ("b.csv", "date,close,symbol\n"),
+        ("c.jsonl", "\n"),
+    ):
         (tmp_path / name).write_text(content)
         assert read(tmp_path / name) == []
 
@@ -372,7 +393,9 @@ def test_empty_file_has_no_ticks(tmp_path: Path) -> None:
 def test_file_is_streamed(tmp_path: Path) -> None:
     """Ticks come before the rest of the file is read: a bad row later on does not keep back the first ones."""
     path = tmp_path / "bars.jsonl"
-    path.write_text('{"symbol":"KO","date":"2024-03-04","close":1}\n' * 100_000 + "junk\n")
+    path.write_text(
+        "".join(f'{{"symbol":"KO","date":{10**9 + second},"close":1}}\n' for second in range(50_000)) + "junk\n"
+    )
     feed = Replay(path, symbol=None, only=(), speed=math.inf, clock=FakeClock())
     assert [next(feed).symbol for _ in range(1000)] == ["KO"] * 1000
 
