@@ -15,7 +15,7 @@ run: $(VENV)/ready ## run the whole pipeline on this machine; ARGS="--help" show
 	@$(BIN)/tickertape local $(ARGS)
 
 test: $(VENV)/ready lint ## lint, check types and run the tests, several at once; ARGS goes to pytest, -n0 is one at a time
-	$(BIN)/pytest --numprocesses auto --dist loadgroup $(ARGS)
+	$(BIN)/pytest --numprocesses auto --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 test-containers: $(VENV)/ready ## build the images, run the whole system in them, harm it; needs Docker
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest tests/containers $(ARGS)

@@ -14,13 +14,21 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests that share what a fixture of their module makes, like a server, in one process."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep tests that share what a fixture of their module makes in one process; begin with those that take long."""
     for item in items:
         if isinstance(item, pytest.Function) and _shares_with_its_module(item):
             item.add_marker(pytest.mark.xdist_group(item.module.__name__))
+    if hasattr(config, "workerinput"):  # this is one of several processes
+        items.sort(key=_limit_seconds, reverse=True)
 
 
 def _shares_with_its_module(item: pytest.Function) -> bool:
     definitions = item._fixtureinfo.name2fixturedefs.values()
     return any(fixture.scope == "module" for overridden in definitions for fixture in overridden)
+
+
+def _limit_seconds(item: pytest.Item) -> float:
+    """Give the time that a test says it may take at most."""
+    mark = item.get_closest_marker("timeout")
+    return mark.args[0] if mark else 0
