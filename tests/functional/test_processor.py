@@ -631,6 +631,7 @@ def test_an_alert_that_another_sent_meanwhile_is_not_sent_again(
     config: ShardConfig, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever has to try again looks first: a successor that took the shard over may have published and marked."""
+    monkeypatch.setattr("consumer.sinks.alerts._CLAIM_MS", 2000)  # the successor waits for its end
     one_symbol = ticks(60)[1::2]
     make_api_call = BaseClient._make_api_call  # type: ignore[attr-defined]  # the stubs leave it out
     tries = []
