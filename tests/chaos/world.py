@@ -133,7 +133,8 @@ class World:
         for producer in self._producers:
             producer.wait(60)
         deadline = time.monotonic() + _DRAIN_SECONDS
-        while left := self.pipeline.unfinished():
+        ends = self.pipeline.last_positions()
+        while left := self.pipeline.unfinished(ends):
             assert time.monotonic() < deadline, f"not processed after {_DRAIN_SECONDS} s: {left}"
             time.sleep(0.5)
 

@@ -232,21 +232,33 @@ class Pipeline:
         ]
 
     def drain(self, consumer: subprocess.Popen[bytes], seconds: float = 150) -> None:
-        """Wait until everything that was put is processed and archived."""
+        """Wait until everything that was put so far is processed and archived."""
         deadline = time.monotonic() + seconds
-        while left := self.unfinished():
+        ends = self.last_positions()
+        while left := self.unfinished(ends):
             assert consumer.poll() is None, f"the consumer ended:\n{self._last_log()}"
             assert time.monotonic() < deadline, f"{left}:\n{self._last_log()}"
             time.sleep(0.5)
 
-    def unfinished(self) -> list[str]:
-        """Describe each shard that is not processed and archived up to its last record."""
+    def unfinished(self, ends: Mapping[str, Position]) -> list[str]:
+        """Describe each shard that is not processed and archived up to its position."""
         leases, ended = self.leases(), self.ended()
         return [
             f"{shard} is at {leases.get(shard)}, its last record is {last}"
-            for shard, last in self._last_positions().items()
+            for shard, last in ends.items()
             if shard not in ended and not (shard in leases and leases[shard].covers(last))
         ]
+
+    def last_positions(self) -> dict[str, Position]:
+        """Give the last record of each shard that has any; this reads the whole stream."""
+        return {
+            shard: (
+                int(records[-1]["SequenceNumber"]),
+                len(_payloads(records[-1])) - 1,
+            )
+            for shard, records in self._stream().items()
+            if records
+        }
 
     def create_leases(self) -> None:
         """Save the first consumer its random wait on an empty lease table."""
@@ -257,16 +269,6 @@ class Pipeline:
         leases = self.leases()
         parents = {parent for lease in leases.values() for parent in lease.parents}
         return {shard for shard, lease in leases.items() if lease.checkpoint == "SHARD_END"} | parents - leases.keys()
-
-    def _last_positions(self) -> dict[str, Position]:
-        return {
-            shard: (
-                int(records[-1]["SequenceNumber"]),
-                len(_payloads(records[-1])) - 1,
-            )
-            for shard, records in self._stream().items()
-            if records
-        }
 
     def leases(self) -> dict[str, Lease]:
         """Read the lease table."""

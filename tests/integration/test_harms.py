@@ -51,6 +51,7 @@ def test_denied_access_is_named_and_nothing_is_checkpointed(
     """A permission lost in the middle of a run: a line names action and resource, and no checkpoint moves."""
     with Pipeline(tmp_path, shards=1) as pipeline, FaultyProxy(pipeline.url) as proxy:
         pipeline.endpoint = proxy.url
+        pipeline.create_leases()
         consumer = pipeline.start_consumer({})
         puts = traffic(seed=6)
         pipeline.put(puts[:100])

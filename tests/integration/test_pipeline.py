@@ -38,6 +38,7 @@ _STOP_SECONDS = 30
 def test_whatever_comes_the_stores_equal_the_oracle(tmp_path: Path) -> None:
     """Duplicates, late ticks, poison and aggregated records: each row, object, message and reject is as it must be."""
     with Pipeline(tmp_path, shards=2) as pipeline:
+        pipeline.create_leases()
         consumer = pipeline.start_consumer(CONSUMER)
         puts = traffic(seed=3)
         half = len(puts) // 2
@@ -73,6 +74,7 @@ _COUNTS = ("duplicates", "late", "quarantined", "alerts", "suppressed")
 def test_a_stop_in_the_middle_changes_nothing(tmp_path: Path) -> None:
     """SIGTERM ends a consumer within 30 s, children included; the next one goes on as if nothing had happened."""
     with Pipeline(tmp_path, shards=2) as pipeline:
+        pipeline.create_leases()
         puts = traffic(seed=5)
         first = pipeline.start_consumer(CONSUMER)
         half = len(puts) // 2
