@@ -15,7 +15,7 @@ from common import aws
 from common.errors import UserError, run_command
 from common.settings import read_settings
 from common.telemetry import configure_logging
-from consumer import config, health, leasing, origin, preflight
+from consumer import config, health, leasing, origin, preflight, skips
 from consumer.settings import ConsumerSettings
 
 _DAEMON_CLASS = "software.amazon.kinesis.multilang.MultiLangDaemon"
@@ -37,7 +37,8 @@ def _consume(arguments: list[str]) -> NoReturn:
     leasing.take_leases_without_leader(settings.application_name)
     origin.require_same_stream(settings.application_name, settings.stream_name)
     config.pass_on(settings.shard_config())
-    properties = health.run_folder() / "kcl.properties"
+    folder = health.run_folder()
+    properties = folder / "kcl.properties"
     properties.write_text(_properties_text(kcl_properties(settings, os.environ)))
     # The daemon finds the interpreter by its name: it splits the command at spaces, which a path may have.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
@@ -48,6 +49,8 @@ def _consume(arguments: list[str]) -> NoReturn:
             java,
             "-XX:+UseSerialGC",
             "-XX:MaxRAMPercentage=25",  # of the container's memory; most of it is for the shards' processes
+            "-XX:+ExitOnOutOfMemoryError",  # the KCL would catch it, drop the batch in hand and go on
+            f"-Dtickertape.skips={skips.begin(folder)}",
             # Java 24 and newer warn of what netty does, in lines that are no JSON; older ones do not know the option.
             "-XX:+IgnoreUnrecognizedVMOptions",
             "--sun-misc-unsafe-memory-access=allow",
@@ -79,6 +82,11 @@ def kcl_properties(settings: ConsumerSettings, environment: Mapping[str, str]) -
         "idleTimeBetweenReadsInMillis": "250",
         "callProcessRecordsEvenForEmptyRecordList": "true",
         "validateSequenceNumberBeforeCheckpointing": "false",
+        # Without it the KCL asks ListShards before it hands over a batch, and drops the batch when that fails. It also
+        # drops, whole, an aggregated record of which a part belongs to another shard. What else it does is to look
+        # for new shards when a worker starts: children are found by their parents' ends, a lease that is missing by the
+        # KCL's auditor (docs/reliability.md).
+        "skipShardSyncAtWorkerInitializationIfLeasesExist": "true",
         # With these two, shards of a dead worker are processed again after 18 s at most: a worker looks for leases
         # every 6 s and takes one that it has seen unchanged for longer than 3 s; a daemon whose shard's process died
         # leaves after 1 s. Too short for a batch in hand? Its successor repeats it: stopping is crashing.

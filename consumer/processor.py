@@ -30,6 +30,7 @@ from consumer.sinks.archive import Archive, Chunk
 from consumer.sinks.dynamodb import BatchPutter
 from consumer.sinks.row import Row, RowWriter
 from consumer.sinks.ticks import TicksTable
+from consumer.skips import RecordsSkippedError, Skips
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,9 @@ def _or_exit(
         except UserError as error:
             log.error("shard_failed", extra={"shard_id": self.shard_id, "error": str(error)})  # noqa: TRY400  (a person's error needs no traceback)
             sys.exit(error.exit_code)
+        except RecordsSkippedError as error:
+            log.error("records_skipped", extra={"shard_id": self.shard_id, "error": str(error)})  # noqa: TRY400  (the daemon's log has the traceback)
+            sys.exit(1)
         except Exception:
             log.exception("shard_failed", extra={"shard_id": self.shard_id})
             sys.exit(1)
@@ -88,13 +92,16 @@ class ShardProcessor:
         self._lease_is_lost = False
         self.shard_id = ""
         self._pulse = Pulse()
+        self._skips = Skips()
         self._told_minute = 0
+        self._seen = (0, 0)
 
     @_or_exit
     def initialize(self, shard_id: str) -> None:
         """Open the stores for ``shard_id``."""
         config = self._config
         self.shard_id = shard_id
+        self._skips.expect()
         pool = ThreadPoolExecutor(_REQUESTS_AT_A_TIME)
         dynamodb = aws.client("dynamodb", connections=_REQUESTS_AT_A_TIME)
         self._rows = RowWriter(shard_id, config.rules, config.retention_days)
@@ -130,6 +137,8 @@ class ShardProcessor:
         """Process a batch; an empty one closes the archive window of an idle shard in time."""
         if self._lease_is_lost:
             return  # an object that began here would have records that the shard's new owner archives too
+        self._skips.check()
+        records = self._new(records)
         if records:
             outcomes = self._process(records)
             for record, outcome in zip(records, outcomes, strict=True):
@@ -154,6 +163,7 @@ class ShardProcessor:
     @_or_exit
     def shard_ended(self, checkpointer: Checkpointer) -> None:
         """Archive what is left, then let the children begin; to the KCL, shards of a deleted stream end too."""
+        self._skips.check()
         self._finish(self._archive.take(), checkpointer, 0)
         require_same_stream(self._config.application_name, self._config.stream_name)
         self._checkpoint(checkpointer.checkpoint)
@@ -163,6 +173,14 @@ class ShardProcessor:
     def shutdown_requested(self) -> None:
         """Do nothing: stopping is crashing. The next owner replays at most one archive window."""
         self._stop("shutdown_requested")
+
+    def _new(self, records: list[Record]) -> list[Record]:
+        """Leave out what came before: the KCL may hand a batch over again when it restarts its reading of a shard."""
+        if records and records[0].position <= self._seen:
+            records = [record for record in records if record.position > self._seen]
+        if records:
+            self._seen = records[-1].position
+        return records
 
     def _tell_each_minute(self, millis_behind_latest: int | None) -> None:
         """Say once in each minute of the clock that this shard is processed: scaling counts these lines."""
