@@ -123,29 +123,18 @@ def zombie_shard_process(world: World, dice: random.Random) -> Outcome:
 
 def split_shard(world: World, dice: random.Random) -> Outcome:
     """A shard is closed while records flow; two children go on with its symbols."""
-    kinesis, stream = world.pipeline.kinesis, world.pipeline.stream
-    shard = dice.choice(world.open_shards())
-    keys = shard["HashKeyRange"]
-    start, end = int(keys["StartingHashKey"]), int(keys["EndingHashKey"])
-    kinesis.split_shard(
-        StreamName=stream, ShardToSplit=shard["ShardId"], NewStartingHashKey=str((start + end) // 2 + 1)
-    )
-    kinesis.get_waiter("stream_exists").wait(StreamName=stream, WaiterConfig={"Delay": 1})
+    world.pipeline.split(dice.choice(world.pipeline.open_shards()))
     world.await_work(_PATIENCE_SECONDS)
     return Outcome()
 
 
 def merge_shards(world: World, dice: random.Random) -> Outcome:
     """Two shards are closed while records flow; one child goes on with the symbols of both."""
-    kinesis, stream = world.pipeline.kinesis, world.pipeline.stream
-    shards = sorted(world.open_shards(), key=lambda shard: int(shard["HashKeyRange"]["StartingHashKey"]))
+    shards = world.pipeline.open_shards()
     if len(shards) < 3:
         return split_shard(world, dice)
     left = dice.randrange(len(shards) - 1)
-    kinesis.merge_shards(
-        StreamName=stream, ShardToMerge=shards[left]["ShardId"], AdjacentShardToMerge=shards[left + 1]["ShardId"]
-    )
-    kinesis.get_waiter("stream_exists").wait(StreamName=stream, WaiterConfig={"Delay": 1})
+    world.pipeline.merge(shards[left], shards[left + 1])
     world.await_work(_PATIENCE_SECONDS)
     return Outcome()
 

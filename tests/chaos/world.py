@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from tests.chaos.faulty_proxy import FaultyProxy
 from tests.chaos.kinesis_local import KinesisLocal
@@ -88,13 +88,8 @@ class World:
             assert time.monotonic() < since + seconds, f"{sorted(left)} are not processed after {seconds:.0f} s"
             time.sleep(0.2)
 
-    def open_shards(self) -> list[dict[str, Any]]:
-        """Describe the shards that take records."""
-        shards = self.pipeline.kinesis.list_shards(StreamName=self.pipeline.stream)["Shards"]
-        return [shard for shard in shards if "EndingSequenceNumber" not in shard["SequenceNumberRange"]]
-
     def _open_shard_ids(self) -> set[str]:
-        return {shard["ShardId"] for shard in self.open_shards()}
+        return {shard["ShardId"] for shard in self.pipeline.open_shards()}
 
     def start_producer(self) -> subprocess.Popen[bytes]:
         """Start a producer that replays a file of minute bars, from its beginning, through the proxy.

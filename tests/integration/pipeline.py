@@ -260,6 +260,26 @@ class Pipeline:
             if records
         }
 
+    def open_shards(self) -> list[dict[str, Any]]:
+        """Describe the shards that take records, in the order of their keys."""
+        shards = self.kinesis.list_shards(StreamName=self.stream)["Shards"]
+        found = [shard for shard in shards if "EndingSequenceNumber" not in shard["SequenceNumberRange"]]
+        return sorted(found, key=lambda shard: int(shard["HashKeyRange"]["StartingHashKey"]))
+
+    def split(self, shard: Mapping[str, Any]) -> None:
+        """Split an open shard in the middle of its keys."""
+        keys = shard["HashKeyRange"]
+        middle = (int(keys["StartingHashKey"]) + int(keys["EndingHashKey"])) // 2 + 1
+        self.kinesis.split_shard(StreamName=self.stream, ShardToSplit=shard["ShardId"], NewStartingHashKey=str(middle))
+        self._await_stream()
+
+    def merge(self, shard: Mapping[str, Any], adjacent: Mapping[str, Any]) -> None:
+        """Merge two open shards."""
+        self.kinesis.merge_shards(
+            StreamName=self.stream, ShardToMerge=shard["ShardId"], AdjacentShardToMerge=adjacent["ShardId"]
+        )
+        self._await_stream()
+
     def create_leases(self) -> None:
         """Save the first consumer its random wait on an empty lease table."""
         create_leases(self.kinesis, self._dynamodb, stream_name=self.stream, application_name=APPLICATION)
@@ -301,6 +321,9 @@ class Pipeline:
 
     def _create_stream(self) -> None:
         self.kinesis.create_stream(StreamName=self.stream, ShardCount=int(self._parameters["ShardCount"]))
+        self._await_stream()
+
+    def _await_stream(self) -> None:
         self.kinesis.get_waiter("stream_exists").wait(StreamName=self.stream, WaiterConfig={"Delay": 1})
 
     def _subscribe(self) -> str:

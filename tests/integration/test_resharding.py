@@ -2,7 +2,6 @@
 
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,8 +12,6 @@ from tests.integration.pipeline import Pipeline
 from tests.integration.traffic import traffic
 from tests.oracle import expect
 
-_FIRST, _SECOND = "shardId-000000000000", "shardId-000000000001"
-
 
 @pytest.mark.timeout(400)
 def test_new_shards_are_found_without_a_look_at_start(tmp_path: Path) -> None:
@@ -24,24 +21,25 @@ def test_new_shards_are_found_without_a_look_at_start(tmp_path: Path) -> None:
     """
     parts = [traffic(seed=12)[start : start + 150] for start in range(0, 750, 150)]
     with KinesisLocal(tmp_path) as kinesis, Pipeline(tmp_path, shards=2, kinesis_url=kinesis.url) as pipeline:
-        local = _Kinesis(pipeline)
+        settings = CONSUMER | {"AWS_ENDPOINT_URL_KINESIS": kinesis.url}
         pipeline.put(parts[0])
-        consumer = pipeline.start_consumer(CONSUMER)  # there are no leases yet
+        consumer = pipeline.start_consumer(settings)  # there are no leases yet
         pipeline.drain(consumer)
 
-        local.split(_FIRST)
+        pipeline.split(pipeline.open_shards()[0])
         pipeline.put(parts[1])
         pipeline.drain(consumer)
-        local.merge(_SECOND, local.open_shards()[0])
+        pipeline.merge(*pipeline.open_shards()[:2])
         pipeline.put(parts[2])
         pipeline.drain(consumer)
 
         consumer.send_signal(signal.SIGTERM)
         consumer.wait(30)
-        for shard in local.open_shards():
-            local.split(shard)
+        for shard in pipeline.open_shards():
+            pipeline.split(shard)
         pipeline.put(parts[3])
-        pipeline.drain(consumer := pipeline.start_consumer(CONSUMER))
+        consumer = pipeline.start_consumer(settings)
+        pipeline.drain(consumer)
         pipeline.put(parts[4])
         pipeline.drain(consumer)
         expected = expect(pipeline.records(), SETTINGS)

@@ -26,7 +26,7 @@ SETTINGS = Settings(alert_cooldown_seconds=300)
 
 @pytest.mark.timeout(300)
 def test_nothing_comes_after_a_dropped_batch(tmp_path: Path) -> None:
-    """The consumer ends without a checkpoint, row or alert after the hole, and its successor makes all as it must be."""
+    """The consumer ends: no checkpoint, row or alert comes after the hole; its successor makes all as it must be."""
     puts = traffic(seed=8)[:600]
     with Pipeline(tmp_path, shards=1) as pipeline, FaultyProxy(pipeline.url) as proxy:
         pipeline.endpoint = proxy.url
