@@ -1,7 +1,9 @@
-"""The console command ``tickertape``: it hands over to the part that was asked for, and imports nothing else."""
+"""The console command ``tickertape``: it hands over to the part that was asked for, and imports no other."""
 
 import sys
 from importlib import import_module
+
+from common.proxies import spare_loopback
 
 _COMMANDS = {
     "produce": ("producer.__main__", "publish quotes to the stream"),
@@ -22,6 +24,7 @@ def main() -> None:
         sys.stderr.write(f"tickertape: there is no command '{name}'\n{_usage()}\n")
         sys.exit(2)
     module, _ = _COMMANDS[name]
+    spare_loopback()
     try:
         command = import_module(module)
     except ModuleNotFoundError as missing:

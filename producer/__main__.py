@@ -74,6 +74,7 @@ def _open_feed(settings: ProducerSettings, clock: Clock) -> Iterator[Tick]:
             settings.symbols,
             interval_seconds=settings.feed_interval_seconds,
             closed_interval_seconds=settings.market_closed_interval_seconds,
+            extended_hours=settings.extended_hours,
             clock=clock,
         )
     if settings.feed == "yahoo-live":
@@ -82,6 +83,7 @@ def _open_feed(settings: ProducerSettings, clock: Clock) -> Iterator[Tick]:
             silence_seconds=settings.stream_silence_seconds,
             interval_seconds=settings.feed_interval_seconds,
             closed_interval_seconds=settings.market_closed_interval_seconds,
+            extended_hours=settings.extended_hours,
             clock=clock,
         )
     return simulated(

@@ -12,9 +12,10 @@ from botocore.parsers import ResponseParserError
 from common.aws import build_body_with, is_retryable, persist, read_body_with
 from common.errors import UserError
 from common.telemetry import metrics
-from common.tick import Tick, encode
+from common.tick import Tick
 from producer.aggregation import aggregate
 from producer.lanes import Lane, Lanes
+from producer.wire import payload
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient  # a development dependency: types only
@@ -122,13 +123,13 @@ class Publisher:
             The tick is larger than a record may be.
 
         """
-        payload = encode(tick)
-        if len(payload) + len(tick.symbol) > RECORD_BYTES:
+        data = payload(tick)
+        if len(data) + len(tick.symbol) > RECORD_BYTES:
             raise UserError(
-                f"the tick of {tick.symbol} at {tick.timestamp} has {len(payload)} bytes: more than Kinesis takes"
+                f"the tick of {tick.symbol} at {tick.timestamp} has {len(data)} bytes: more than Kinesis takes"
             )
         self._newest = max(self._newest, tick.timestamp)
-        self._lanes.put(tick.symbol, payload)
+        self._lanes.put(tick.symbol, data)
 
     def finish(self) -> None:
         """Publish what is queued, and end.

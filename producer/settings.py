@@ -154,7 +154,7 @@ class ProducerSettings(CommandSettings):
         time(0), description="When a session of bars begins; 17:00 is the evening before its day, as at the CME."
     )
     extended_hours: bool = Field(
-        False, description="Whether the feed yahoo gives quotes from before and after regular hours, too."
+        False, description="Whether polled quotes are those from before and after regular hours, too."
     )
     publish_linger_milliseconds: float = Field(
         50, ge=0, allow_inf_nan=False, description="How long a tick may wait for others to share its request."

@@ -55,7 +55,7 @@ class LocalSettings(CommandSettings):
         None, description="When a session of bars begins; 17:00 is the evening before its day."
     )
     extended_hours: bool = Field(
-        False, description="Whether the feed yahoo gives quotes from before and after regular hours, too."
+        False, description="Whether polled quotes are those from before and after regular hours, too."
     )
     shards: int = Field(2, ge=1, le=32, description="Shards of the stream.")
     workers: int = Field(1, ge=1, le=8, description="Consumers, each with its own daemon; they share the shards.")

@@ -12,6 +12,7 @@ from typing import Any
 
 from common.tick import VOLUME_LIMIT, NotATickError, Tick, fixed, timestamp_of
 from producer.clock import Clock
+from producer.wire import QuotedTick
 
 log = logging.getLogger(__name__)
 
@@ -23,18 +24,30 @@ _FIRST_REST_SECONDS, _LONGEST_REST_SECONDS = 30.0, 900.0  # when Yahoo asks for 
 _LONGEST_ABSENCE_SECONDS = 3600.0  # until a symbol that Yahoo does not know is asked for again
 _LONGEST_LEAD_SECONDS = 300  # of a quote's time before ours: consumers refuse more
 _REPORT_SECONDS = 60
+_HOURS = ("pre", "post")
+_LONGEST_NAME = 64
 
 
 def yahoo(
-    symbols: Sequence[str], *, interval_seconds: float, closed_interval_seconds: float, clock: Clock
+    symbols: Sequence[str],
+    *,
+    interval_seconds: float,
+    closed_interval_seconds: float,
+    extended_hours: bool = False,
+    clock: Clock,
 ) -> Iterator[Tick]:
     """Ask for all symbols every ``interval_seconds``, without drift, and give those whose market time has grown.
 
-    A symbol whose market is closed is asked for every ``closed_interval_seconds`` only. Whatever Yahoo answers, or
-    does not, the feed goes on until its clock says that it should end.
+    A symbol whose market is closed is asked for every ``closed_interval_seconds`` only. With ``extended_hours``, quotes
+    from before and after regular hours are given, too, whose source is ``yahoo-pre`` or ``yahoo-post``; a market is
+    not closed then. Whatever Yahoo answers, or does not, the feed goes on until its clock says that it should end.
     """
     poller = Poller(
-        symbols, interval_seconds=interval_seconds, closed_interval_seconds=closed_interval_seconds, clock=clock
+        symbols,
+        interval_seconds=interval_seconds,
+        closed_interval_seconds=closed_interval_seconds,
+        extended_hours=extended_hours,
+        clock=clock,
     )
     while clock.sleep_until(poller.due):
         yield from poller.poll()
@@ -47,7 +60,13 @@ class Poller:
     """
 
     def __init__(
-        self, symbols: Sequence[str], *, interval_seconds: float, closed_interval_seconds: float, clock: Clock
+        self,
+        symbols: Sequence[str],
+        *,
+        interval_seconds: float,
+        closed_interval_seconds: float,
+        extended_hours: bool = False,
+        clock: Clock,
     ) -> None:
         from yfinance.data import YfData  # noqa: PLC0415  (2.5 s and 150 MB that other feeds do not pay for)
 
@@ -56,6 +75,7 @@ class Poller:
         self._yahoo = YfData()
         self._interval = interval_seconds
         self._closed_interval = closed_interval_seconds
+        self._extended_hours = extended_hours
         self._clock = clock
         self.due = clock.monotonic()
         """When to poll next."""
@@ -70,7 +90,7 @@ class Poller:
 
     @property
     def market_is_open(self) -> bool:
-        """Some symbol's market is open, as far as we know; may be asked while another thread polls."""
+        """Some symbol's market has regular hours, as far as we know; may be asked while another thread polls."""
         markets = self._open.copy()
         return not markets or any(markets.values())
 
@@ -104,8 +124,7 @@ class Poller:
             else:
                 unknown += [symbol for symbol in some if symbol not in quotes and symbol not in self._absences]
                 for symbol in some:
-                    if tick := self._settle(symbol, quotes.get(symbol)):
-                        yield tick
+                    yield from self._settle(symbol, quotes.get(symbol))
         if unknown:
             log.warning("symbols_unknown", extra={"symbols": unknown})
         self._learn_from(failure)
@@ -118,32 +137,43 @@ class Poller:
             quote.get("symbol", ""): quote for quote in answer["quoteResponse"]["result"] if isinstance(quote, dict)
         }
 
-    def _settle(self, symbol: str, quote: dict[str, Any] | None) -> Tick | None:
-        """Plan when to ask for a symbol again, and give its tick if it is news."""
+    def _settle(self, symbol: str, quote: dict[str, Any] | None) -> Iterator[Tick]:
+        """Plan when to ask for a symbol again, and give its ticks that are news."""
         if quote is None:
             absence = min(2 * self._absences.get(symbol, self._interval / 2), _LONGEST_ABSENCE_SECONDS)
             self._absences[symbol] = absence
             self._open.pop(symbol, None)
             self._ask_at[symbol] = self.due + absence
-            return None
+            return
         if self._absences.pop(symbol, None):
             log.info("symbol_known_again", extra={"symbol": symbol})
-        self._open[symbol] = quote.get("marketState") in ("REGULAR", None)
-        self._ask_at[symbol] = self.due + (0 if self._open[symbol] else self._closed_interval)
-        return self._read(symbol, quote)
+        state = quote.get("marketState")
+        self._open[symbol] = state in ("REGULAR", None)
+        is_trading = self._open[symbol] or (self._extended_hours and state in ("PRE", "POST"))
+        self._ask_at[symbol] = self.due + (0 if is_trading else self._closed_interval)
+        yield from self._news(symbol, quote)
 
-    def _read(self, symbol: str, quote: dict[str, Any]) -> Tick | None:
+    def _news(self, symbol: str, quote: dict[str, Any]) -> Iterator[Tick]:
+        regular = self._regular(symbol, quote)
+        if regular is None:
+            self._counts["bad_quotes"] += 1
+            return
+        extended = [self._extended(symbol, quote, hours) for hours in _HOURS] if self._extended_hours else []
+        later = [tick for tick in extended if tick is not None and tick.timestamp > regular.timestamp]
+        quoted = [regular, *sorted(later, key=lambda tick: tick.timestamp)]
+        news = [tick for tick in quoted if tick.timestamp > self._latest.get(symbol, "")]
+        self._counts["unchanged"] += not news
+        self._counts["ticks"] += len(news)
+        for tick in news:
+            self._latest[symbol] = tick.timestamp
+            yield tick
+
+    def _regular(self, symbol: str, quote: dict[str, Any]) -> Tick | None:
         timestamp = timestamp_from(quote.get("regularMarketTime"), 1000, self._clock)
         price = price_from(quote.get("regularMarketPrice"))
         if timestamp is None or price is None:
-            self._counts["bad_quotes"] += 1
             return None
-        if timestamp <= self._latest.get(symbol, ""):
-            self._counts["unchanged"] += 1
-            return None
-        self._latest[symbol] = timestamp
-        self._counts["ticks"] += 1
-        return Tick(
+        return QuotedTick(
             symbol=symbol,
             timestamp=timestamp,
             price=price,
@@ -153,6 +183,28 @@ class Poller:
             previous_close=price_from(quote.get("regularMarketPreviousClose")),
             volume=volume_from(quote.get("regularMarketVolume")),
             source="yahoo",
+            currency=name_from(quote.get("currency")),
+            exchange=name_from(quote.get("exchange")),
+        )
+
+    def _extended(self, symbol: str, quote: dict[str, Any], hours: str) -> Tick | None:
+        """Read a quote from before or after regular hours, which has neither a volume nor a range of its own.
+
+        Before regular hours the last regular price is the close of the day before; after them, the day's remains.
+        """
+        timestamp = timestamp_from(quote.get(f"{hours}MarketTime"), 1000, self._clock)
+        price = price_from(quote.get(f"{hours}MarketPrice"))
+        if timestamp is None or price is None:
+            return None
+        close = "regularMarketPrice" if hours == "pre" else "regularMarketPreviousClose"
+        return QuotedTick(
+            symbol=symbol,
+            timestamp=timestamp,
+            price=price,
+            previous_close=price_from(quote.get(close)),
+            source=f"yahoo-{hours}",
+            currency=name_from(quote.get("currency")),
+            exchange=name_from(quote.get("exchange")),
         )
 
     def _learn_from(self, failure: Exception | None) -> None:
@@ -177,6 +229,11 @@ class Poller:
         if self._clock.monotonic() >= self._report_at:
             log.info("yahoo_polled", extra=dict(self._counts))
             self._report_at = self._clock.monotonic() + _REPORT_SECONDS
+
+
+def name_from(value: object) -> str | None:
+    """Read a name that is kept in the raw record, as that of a currency; what is none is not known."""
+    return value if isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME else None
 
 
 def price_from(value: object) -> int | None:

@@ -12,7 +12,8 @@ from typing import Any
 
 from common.tick import Tick
 from producer.clock import Clock
-from producer.feeds.yahoo import Poller, brief, price_from, timestamp_from, volume_from
+from producer.feeds.yahoo import Poller, brief, name_from, price_from, timestamp_from, volume_from
+from producer.wire import QuotedTick
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ def yahoo_live(
     silence_seconds: float,
     interval_seconds: float,
     closed_interval_seconds: float,
+    extended_hours: bool = False,
     clock: Clock,
 ) -> Iterator[Tick]:
     """Give quotes as Yahoo streams them; those of the feed `yahoo` at first, and while the stream is down or silent.
@@ -37,7 +39,11 @@ def yahoo_live(
     """
     arrivals: queue.SimpleQueue[Tick | BaseException] = queue.SimpleQueue()
     poller = Poller(  # imports yfinance, which two threads must not do at a time
-        symbols, interval_seconds=interval_seconds, closed_interval_seconds=closed_interval_seconds, clock=clock
+        symbols,
+        interval_seconds=interval_seconds,
+        closed_interval_seconds=closed_interval_seconds,
+        extended_hours=extended_hours,
+        clock=clock,
     )
     stream = _Stream(symbols, arrivals.put, silence_seconds=silence_seconds, clock=clock)
 
@@ -149,7 +155,7 @@ class _Stream:
         self._heard = self._clock.monotonic()
         self._counts["ticks"] += 1
         self._deliver(
-            Tick(
+            QuotedTick(
                 symbol=symbol,
                 timestamp=timestamp,
                 price=price,
@@ -159,6 +165,8 @@ class _Stream:
                 previous_close=_previous_close(message),
                 volume=volume_from(message.get("day_volume")),
                 source="yahoo-live",
+                currency=name_from(message.get("currency")),
+                exchange=name_from(message.get("exchange")),
             )
         )
         if self.is_down.is_set():

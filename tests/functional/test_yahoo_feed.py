@@ -32,7 +32,9 @@ def yahoo(tmp_path: Path) -> Iterator[StandIn]:
 class StartFeed(Protocol):
     """How a test starts the feed."""
 
-    def __call__(self, *symbols: str, interval: float, closed_interval: float = 300, speed: float) -> RunningFeed: ...
+    def __call__(
+        self, *symbols: str, interval: float, closed_interval: float = 300, speed: float, flags: tuple[str, ...] = ()
+    ) -> RunningFeed: ...
 
 
 @pytest.fixture
@@ -40,12 +42,15 @@ def feed_of(yahoo: StandIn, tmp_path: Path) -> Iterator[StartFeed]:
     """Start the feed, which runs until the end of the test."""
     with ExitStack() as stack:
 
-        def start_feed(*symbols: str, interval: float, closed_interval: float = 300, speed: float) -> RunningFeed:
+        def start_feed(
+            *symbols: str, interval: float, closed_interval: float = 300, speed: float, flags: tuple[str, ...] = ()
+        ) -> RunningFeed:
             feed = RunningFeed(
                 tmp_path,
                 yahoo.environment(),
                 *("yahoo", "--symbols", ",".join(symbols), "--interval", str(interval)),
                 *("--closed-interval", str(closed_interval), "--speed", str(speed)),
+                *flags,
             )
             return stack.enter_context(feed.running())
 
@@ -62,7 +67,7 @@ def test_quotes_are_published(environment: dict[str, str], yahoo: StandIn) -> No
     """`tickertape produce` publishes each symbol's session as Yahoo tells it, with Yahoo's time, poll after poll."""
     symbols = ["AAPL", "BRK-B", "BTC-USD", "EURUSD=X", "^GSPC"]
     yahoo.quotes |= {symbol: quote(symbol) for symbol in symbols}
-    yahoo.quotes["EURUSD=X"] = quote("EURUSD=X", 1.0823456, regularMarketVolume=0, regularMarketOpen=None)
+    yahoo.quotes["EURUSD=X"] = quote("EURUSD=X", 1.0823456, regularMarketVolume=0, regularMarketOpen=None, exchange=7)
     yahoo.quotes["AAPL"]["regularMarketTime"] = 1700000000
     with KinesisStub().running() as kinesis:
         aws = {name: value for name, value in environment.items() if name.startswith("AWS_")}
@@ -85,9 +90,11 @@ def test_quotes_are_published(environment: dict[str, str], yahoo: StandIn) -> No
         "previous_close": 228.5,
         "volume": 1234567,
         "source": "yahoo",
+        "currency": "USD",
+        "exchange": "NMS",
     }
     assert kinesis.accepted["EURUSD=X"][0].keys() == {
-        *("symbol", "timestamp", "price", "high", "low", "previous_close", "source")
+        *("symbol", "timestamp", "price", "high", "low", "previous_close", "source", "currency")
     }
     for symbol in symbols:
         times = [tick["timestamp"] for tick in kinesis.accepted[symbol]]
@@ -192,6 +199,8 @@ def test_bad_quotes_are_counted_and_their_neighbours_are_given(feed_of: StartFee
             regularMarketDayLow=-1,
             regularMarketPreviousClose=[1],
             regularMarketVolume=float("inf"),
+            currency="x" * 65,
+            exchange="",
         ),
         "VOID": None,
     }
@@ -242,6 +251,56 @@ def test_closed_markets_are_asked_rarely(feed_of: StartFeed, yahoo: StandIn) -> 
     before = len(feed.ticks("AAPL"))
     wait_for(lambda: len(feed.ticks("AAPL")) >= before + 5)
     assert all({"AAPL", "BTC-USD"} == set(symbols) for _, symbols in yahoo.requests[-3:])
+
+
+def extended_quotes() -> dict[str, dict[str, object]]:
+    """Quotes of markets before, in and after their regular hours; what Yahoo says of other hours stays there."""
+    opens = 1_700_000_000
+    before = {"preMarketPrice": 231.5, "preMarketTime": opens + 60_000}
+    after = {"postMarketPrice": 229.75, "postMarketTime": opens + 30_000}
+    return {
+        "BEFORE": quote("BEFORE", 230, marketState="PRE", regularMarketTime=opens, **before),
+        "AFTER": quote("AFTER", 230, marketState="POST", regularMarketTime=opens, **after),
+        "BOTH": quote("BOTH", 230, marketState="PREPRE", regularMarketTime=opens, **before, **after),
+        "OLD": quote("OLD", 230, regularMarketTime=opens, preMarketPrice=1, preMarketTime=opens - 5000),
+        "BAD": quote("BAD", 230, marketState="POST", regularMarketTime=opens, postMarketPrice=0, postMarketTime=opens),
+    }
+
+
+def test_extended_hours_are_given_if_wanted(feed_of: StartFeed, yahoo: StandIn) -> None:
+    """Before and after regular hours, with EXTENDED_HOURS, quotes have their own price, time and source, in order."""
+    yahoo.trades = False
+    yahoo.quotes = extended_quotes()
+    feed = feed_of(*yahoo.quotes, interval=10, closed_interval=1000, speed=100, flags=("--extended-hours",))
+    wait_for_requests(yahoo, 5)
+
+    told = [(tick["symbol"], tick["source"], tick["price"], tick["previous_close"]) for tick in feed.ticks()]
+    assert told == [
+        ("BEFORE", "yahoo", 230, 228.5),
+        ("BEFORE", "yahoo-pre", 231.5, 230),
+        ("AFTER", "yahoo", 230, 228.5),
+        ("AFTER", "yahoo-post", 229.75, 228.5),
+        ("BOTH", "yahoo", 230, 228.5),
+        ("BOTH", "yahoo-post", 229.75, 228.5),
+        ("BOTH", "yahoo-pre", 231.5, 230),
+        ("OLD", "yahoo", 230, 228.5),
+        ("BAD", "yahoo", 230, 228.5),
+    ]
+    pre = feed.ticks("BEFORE")[1]
+    assert pre["timestamp"] == "2023-11-15T14:53:20.000000Z"
+    assert pre.keys() == {"symbol", "timestamp", "price", "previous_close", "source", "currency", "exchange"}
+    assert all(set(asked) == {"BEFORE", "AFTER", "OLD", "BAD"} for _, asked in yahoo.requests[1:])
+
+
+def test_extended_hours_are_not_given_by_default(feed_of: StartFeed, yahoo: StandIn) -> None:
+    """Without EXTENDED_HOURS there are quotes of regular hours only, and other hours are polled rarely."""
+    yahoo.trades = False
+    yahoo.quotes = extended_quotes()
+    feed = feed_of(*yahoo.quotes, interval=10, closed_interval=1000, speed=100)
+    wait_for_requests(yahoo, 5)
+
+    assert [tick["source"] for tick in feed.ticks()] == ["yahoo"] * 5
+    assert all(asked == ["OLD"] for _, asked in yahoo.requests[1:])
 
 
 @pytest.mark.skipif(

@@ -113,6 +113,7 @@ def test_every_good_message_that_arrives_is_given(yahoo: StandIn, tmp_path: Path
             "previous_close": 93313.19,
             "volume": 59712028672,
             "source": "yahoo-live",
+            "currency": "USD",
         }
         assert "previous_close" not in streamed[-2]
         assert (streamed[-1]["previous_close"], streamed[-1]["volume"]) == (228.5, 5)

@@ -14,10 +14,10 @@ from typing import Any, Self
 
 import producer.feeds.yahoo
 from common.telemetry import configure_logging
-from common.tick import encode
 from producer.clock import Clock
 from producer.feeds.yahoo import yahoo
 from producer.feeds.yahoo_live import yahoo_live
+from producer.wire import payload
 
 ROOT = Path(__file__).parents[2]
 
@@ -93,6 +93,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--symbols", required=True)
     parser.add_argument("--interval", type=float, required=True)
     parser.add_argument("--closed-interval", type=float, default=300)
+    parser.add_argument("--extended-hours", action="store_true")
     parser.add_argument("--silence", type=float, default=90)
     parser.add_argument("--speed", type=float, default=1)
     flags = parser.parse_args(arguments)
@@ -105,9 +106,10 @@ def main(arguments: Sequence[str]) -> None:
         flags.symbols.split(","),
         interval_seconds=flags.interval,
         closed_interval_seconds=flags.closed_interval,
+        extended_hours=flags.extended_hours,
         clock=FastClock(stop, flags.speed),
     ):
-        sys.stdout.write(encode(tick).decode() + "\n")
+        sys.stdout.write(payload(tick).decode() + "\n")
         sys.stdout.flush()
 
 
