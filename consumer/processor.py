@@ -7,7 +7,7 @@ every effect is idempotent, so stopping at any moment is the same as crashing, a
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
 from typing import Concatenate, NamedTuple, ParamSpec
@@ -29,8 +29,9 @@ from consumer.sinks.alerts import AlertSink
 from consumer.sinks.archive import Archive, Chunk
 from consumer.sinks.dynamodb import BatchPutter
 from consumer.sinks.row import Row, RowWriter
-from consumer.sinks.ticks import TicksTable
+from consumer.sinks.ticks import Place, TicksTable
 from consumer.skips import RecordsSkippedError, Skips
+from consumer.unpacking import unpack
 
 log = logging.getLogger(__name__)
 
@@ -49,12 +50,16 @@ class _Quarantined(NamedTuple):
 
 
 class _Late(NamedTuple):
+    tick: Tick
+
+
+class _Conflict(NamedTuple):
     row: Row
 
 
 _DUPLICATE = None
-_Outcome = Row | _Late | _Quarantined | None
-"""What became of a record: a row, a late row, a reason, or nothing new."""
+_Outcome = Row | _Late | _Conflict | _Quarantined | None
+"""What became of a tick: a row, a late one, one that contradicts a row, a reason why it is none, or nothing new."""
 
 
 def _or_exit(
@@ -140,8 +145,7 @@ class ShardProcessor:
         self._skips.check()
         records = self._new(records)
         if records:
-            outcomes = self._process(records)
-            for record, outcome in zip(records, outcomes, strict=True):
+            for record, outcome in self._process(records):
                 complete = (
                     self._archive.add_reject(record, outcome.reason)
                     if isinstance(outcome, _Quarantined)
@@ -193,15 +197,29 @@ class ShardProcessor:
         self._pulse.end()
         log.info("shard_stopped", extra={"shard_id": self.shard_id, "reason": reason})
 
-    def _process(self, records: list[Record]) -> list[Row | _Quarantined | None]:
-        """Make a batch's rows and alerts durable; what became of each record is for the archive."""
-        ticks = [self._decode(record) for record in records]
+    def _process(self, batch: list[Record]) -> Iterable[tuple[Record, Row | _Quarantined | None]]:
+        """Make a batch's rows and alerts durable; what became of each tick, with its record, is for the archive."""
+        records, ticks = self._read(batch)
         self._recover(records, ticks)
         alerts: list[tuple[Alert, int]] = []
         outcomes = [self._detect(record, tick, alerts) for record, tick in zip(records, ticks, strict=True)]
         self._alerts.deliver(alerts)
         self._ticks.write([outcome for outcome in outcomes if type(outcome) is tuple])
-        return [self._settle(outcome) for outcome in outcomes]
+        settled = [self._settle(record, outcome) for record, outcome in zip(records, outcomes, strict=True)]
+        return zip(records, settled, strict=True)
+
+    def _read(self, batch: list[Record]) -> tuple[list[Record], list[Tick | _Quarantined]]:
+        """Decode a batch; a record that holds several ticks becomes as many."""
+        ticks = [self._decode(record) for record in batch]
+        if _Quarantined not in map(type, ticks):
+            return batch, ticks  # the common case
+        read = [part for record, tick in zip(batch, ticks, strict=True) for part in self._parts(record, tick)]
+        return [record for record, _ in read], [tick for _, tick in read]
+
+    def _parts(self, record: Record, tick: Tick | _Quarantined) -> list[tuple[Record, Tick | _Quarantined]]:
+        """What a record holds: what was read as a whole, or if that is no tick, the several that it may hold."""
+        parts = unpack(record) if isinstance(tick, _Quarantined) else []
+        return [(part, self._decode(part)) for part in parts] or [(record, tick)]
 
     def _decode(self, record: Record) -> Tick | _Quarantined:
         try:
@@ -224,7 +242,9 @@ class ShardProcessor:
         state = self._states[tick.symbol]
         try:
             if state.last is not None and tick.timestamp <= state.last.timestamp:
-                return _DUPLICATE if tick.timestamp == state.last.timestamp else _Late(self._rows.late(tick, record))
+                if tick.timestamp < state.last.timestamp:
+                    return _Late(tick)
+                return _DUPLICATE if tick.price == state.last.price else _Conflict(self._rows.conflict(tick, record))
             detection = self._detector.detect(state, tick)
             row = self._rows.accepted(tick, detection, record)
         except Exception as error:
@@ -235,11 +255,19 @@ class ShardProcessor:
         )
         return row
 
-    def _settle(self, outcome: _Outcome) -> Row | _Quarantined | None:
-        """Store a late row, after all that was on time; it is a duplicate if its place is taken."""
+    def _settle(self, record: Record, outcome: _Outcome) -> Row | _Quarantined | None:
+        """Give a tick's row for the archive. A late one is stored first, unless its place is taken."""
         if isinstance(outcome, _Late):
-            return outcome.row if self._ticks.write_if_absent(outcome.row) else _DUPLICATE
-        return outcome
+            return self._store_late(outcome.tick, record)
+        return outcome.row if isinstance(outcome, _Conflict) else outcome
+
+    def _store_late(self, tick: Tick, record: Record) -> Row | None:
+        """Store a late tick, after all that was on time; where its place is taken, the price decides what it is."""
+        row = self._rows.late(tick, record)
+        place = self._ticks.write_if_absent(row)
+        if place is Place.OURS:
+            return row
+        return _DUPLICATE if place is Place.SAME_PRICE else self._rows.conflict(tick, record)
 
     def _finish(self, chunk: Chunk | None, checkpointer: Checkpointer, millis_behind_latest: int | None) -> None:
         """Write a complete chunk, then checkpoint the last record it covers."""

@@ -11,17 +11,21 @@ from amazon_kclpy.messages import CheckpointInput
 
 
 class Record(msgspec.Struct, tag_field="action", tag="record", rename="camel", gc=False):
-    """One (de-aggregated) record of a shard; ``data`` is decoded from base64, the time is in epoch milliseconds."""
+    """One (de-aggregated) record of a shard; ``data`` is decoded from base64, the time is in epoch milliseconds.
+
+    A record that holds several ticks is cut into one for each: ``record_index`` is its place in what was sent.
+    """
 
     data: bytes
     partition_key: str
     sequence_number: str
     sub_sequence_number: int
     approximate_arrival_timestamp: int
+    record_index: int | None = None
 
     @property
     def position(self) -> tuple[int, int]:
-        """Where the record stands in its shard: comparable, greater is later."""
+        """Where the record stands in its shard: comparable, greater is later; the same for all parts of one."""
         return int(self.sequence_number), self.sub_sequence_number
 
 

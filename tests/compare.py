@@ -26,6 +26,7 @@ _SHOWN = 5
 _LATEST_ARRIVAL = 4_102_444_800_000
 _BOOKKEEPING = {"shard_id", "sequence_number", "sub_sequence_number", "arrived_at", "expires_at", "sides"}
 """Attributes of a row that say how it came, not what it means; the oracle does not know them."""
+_UNKNOWN = _BOOKKEEPING | {"record_index"}
 
 _ALERT_FIELDS = (
     "symbol",
@@ -39,6 +40,7 @@ _ALERT_FIELDS = (
     "threshold",
 )
 _QUARANTINE_FIELDS = {
+    "record_index",
     "reason",
     "shard_id",
     "sequence_number",
@@ -48,6 +50,7 @@ _QUARANTINE_FIELDS = {
     "data",
 }
 _SETS = ("anomalies", "suppressed")
+_FLAGS = ("late", "conflict")
 _KEYS = {
     "raw-data": re.compile(r"raw-data/dt=\d{4}-\d\d-\d\d/hour=\d\d/[^/]+\.json\.gz"),
     "ticks": re.compile(r"ticks/dt=\d{4}-\d\d-\d\d/hour=\d\d/[^/]+\.parquet"),
@@ -103,7 +106,7 @@ def differences(
         *_bookkeeping(rows, retention_days),
         *_alerts(alerts, expected),
         *_messages(_lines(export / "messages.jsonl"), alerts, repeats_allowed=repeats_allowed),
-        *_parquet(objects["ticks"], rows),
+        *_parquet(objects["ticks"], rows, expected),
         *_raw_data(objects["raw-data"], expected, same_bytes=same_bytes),
         *_quarantine(objects["quarantine"], expected, same_bytes=same_bytes),
         *_exported_quarantine(_lines(export / "quarantine.jsonl"), objects["quarantine"]),
@@ -150,7 +153,8 @@ def tally(export: Path, expected: Expected) -> Tally:
     in_parquet = Counter(
         (row["symbol"], row["timestamp"])
         for content in objects["ticks"].values()
-        for row in pq.read_table(BytesIO(content), columns=["symbol", "timestamp"]).to_pylist()
+        for row in pq.read_table(BytesIO(content)).to_pylist()
+        if not row["conflict"]
     )
     sent = Counter(map(_one_line, expected.archived)) + Counter(expected.quarantined)
     meant = {key: _plain(row) for key, row in rows.items()}
@@ -179,7 +183,7 @@ def _ticks(rows: list[Row], expected: Expected) -> list[str]:
 
 def _plain(row: Row) -> Row:
     """Leave out of a row what the oracle does not know."""
-    return {name: value for name, value in _comparable(row).items() if name not in _BOOKKEEPING}
+    return {name: value for name, value in _comparable(row).items() if name not in _UNKNOWN}
 
 
 def _bookkeeping(rows: list[Row], retention_days: int) -> list[str]:
@@ -228,7 +232,7 @@ def _by_alert_id(rows: list[Row], names: Iterable[str]) -> dict[Any, Row]:
     return {(row["symbol"], row["alert_id"]): {name: row.get(name) for name in names} for row in rows}
 
 
-def _parquet(objects: Mapping[str, bytes], rows: list[Row]) -> list[str]:
+def _parquet(objects: Mapping[str, bytes], rows: list[Row], expected: Expected) -> list[str]:
     stored: list[Row] = []
     problems: list[str] = []
     for key, content in objects.items():
@@ -236,6 +240,8 @@ def _parquet(objects: Mapping[str, bytes], rows: list[Row]) -> list[str]:
         if not table.num_rows:
             problems.append(f"s3/{key}: has no rows")
         stored += [_comparable(row) for row in table.to_pylist()]
+    conflicts = [row for row in stored if row.get("conflict")]
+    stored = [row for row in stored if not row.get("conflict")]
     columns = {name for row in stored for name in row}
     hidden = {"sides", "expires_at"} - columns  # the archive does not need them
     archived_names = _archived_names(rows)
@@ -252,7 +258,12 @@ def _parquet(objects: Mapping[str, bytes], rows: list[Row]) -> list[str]:
         *problems[:_SHOWN],
         *_first("s3/ticks: rows in more than one place", repeated),
         *_different("s3/ticks (against ticks.jsonl)", by_key, in_table),
+        *_counted("s3/ticks, conflicts", map(_meant, conflicts), map(_meant, expected.conflicts)),
     ]
+
+
+def _meant(row: Row) -> Hashable:
+    return _frozen(_plain(row))
 
 
 def _archived_names(rows: list[Row]) -> dict[str, str]:
@@ -309,7 +320,7 @@ def _comparable(row: Row) -> Row:
     """Bring a row of any store into the oracle's form: absent left out, sets sorted, numbers decimals."""
     result: Row = {}
     for name, value in row.items():
-        if value is None or (name in _SETS and not value) or (name == "late" and value is False):
+        if value is None or (name in _SETS and not value) or (name in _FLAGS and value is False):
             continue
         if name in _SETS:
             result[name] = sorted(value)

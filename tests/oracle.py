@@ -78,10 +78,55 @@ class Expected:
     suppressed: int = 0
     duplicates: int = 0
     late: int = 0
+    conflicts: list[Row] = field(default_factory=list)
+    """Ticks that have the symbol and timestamp of an earlier one, and another price: in the archive only."""
     archived: list[bytes] = field(default_factory=list)
-    """Payloads of every record that is a tick, duplicates and late ones included."""
+    """The bytes of every tick that was sent, duplicates, conflicts and late ones included."""
     quarantined: list[bytes] = field(default_factory=list)
-    """Payloads of every record that is no tick."""
+    """The bytes of all that is no tick."""
+
+
+def parts_of(payload: bytes) -> list[bytes]:
+    """Cut a record into what it holds: the elements of an array or its lines, if an object is among them.
+
+    A record that is one JSON value and no array is one; so is one that cannot be cut. Bytes are read as Latin-1, each a
+    character, as only the marks of JSON matter here.
+    """
+    if len(payload) > 2**20:
+        return [payload]
+    text = payload.decode("latin-1").strip(" \t\r\n")
+    lines = [line.strip(" \t\r\n") for line in text.split("\n") if line.strip(" \t\r\n")]
+    value = _value(text)
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        found = _cut(text)
+    elif value is None and any(isinstance(_value(line), dict) for line in lines) and text[0] != "[":
+        found = lines
+    else:
+        found = []
+    return [part.encode("latin-1") for part in found] if 0 < len(found) <= 10_000 else [payload]
+
+
+def _value(text: str) -> Any:  # noqa: ANN401  (any JSON)
+    try:
+        return json.loads(text, strict=False, parse_int=str, parse_constant=str)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _cut(array: str) -> list[str]:
+    """Cut at the commas that are in no bracket but the outermost and in no text."""
+    parts, depth, in_text, start = [], 0, False, 1
+    for found in re.finditer(r'\\.|["\[\]{},]', array, re.DOTALL):
+        mark = found[0]
+        if mark == '"':
+            in_text = not in_text
+        if in_text or len(mark) > 1:
+            continue
+        depth += (mark in "[{") - (mark in "]}")
+        if (mark == "," and depth == 1) or depth == 0:
+            parts.append(array[start : found.start()].strip(" \t\r\n"))
+            start = found.end()
+    return parts
 
 
 class NoTickError(Exception):
@@ -527,7 +572,8 @@ def expect(records: Iterable[Record], settings: Settings | None = None) -> Expec
     settings = settings or Settings()
     expected = Expected()
     symbols: dict[str, _Symbol] = defaultdict(lambda: _Symbol(settings))
-    for record in records:
+    parts = (Record(part, record.arrived_ms) for record in records for part in parts_of(record.payload))
+    for record in parts:
         try:
             tick = read_tick(record.payload, record.arrived_ms, settings.max_clock_skew_seconds)
         except NoTickError:
@@ -536,7 +582,10 @@ def expect(records: Iterable[Record], settings: Settings | None = None) -> Expec
         expected.archived.append(record.payload)
         symbol, key = symbols[tick.symbol], (tick.symbol, tick.timestamp)
         if key in expected.ticks:
-            expected.duplicates += 1
+            if expected.ticks[key]["price"] == nano(tick.price):
+                expected.duplicates += 1
+            else:
+                expected.conflicts.append(_plain_row(tick) | {"conflict": True})
         elif symbol.accepted and tick.moment < symbol.accepted[-1].moment:
             expected.late += 1
             expected.ticks[key] = _plain_row(tick) | {"late": True}

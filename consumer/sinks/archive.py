@@ -62,7 +62,10 @@ class Archive:
         self._open: Chunk | None = None
 
     def add(self, record: Record, row: Row | None) -> Chunk | None:
-        """Take a tick's record, and its row unless it is a duplicate; returns the chunk that this completes."""
+        """Take a tick's record, and its row unless it is a duplicate; returns the chunk that this completes.
+
+        The parts of a record that holds several ticks are in one chunk: a checkpoint covers whole records.
+        """
         chunk, complete = self._chunk_for(record)
         # a payload is valid JSON, where line breaks stand between tokens only
         chunk.payloads.append(record.data.replace(b"\n", b" ").replace(b"\r", b" "))
@@ -81,7 +84,8 @@ class Archive:
         chunk = self._open
         window = record.approximate_arrival_timestamp // self._window_ms
         complete = None
-        if chunk is not None and (window > chunk.window or chunk.payload_bytes + len(record.data) > MAX_CHUNK_BYTES):
+        is_full = chunk is not None and chunk.payload_bytes + len(record.data) > MAX_CHUNK_BYTES
+        if chunk is not None and (window > chunk.window or (is_full and not record.record_index)):
             complete, chunk = chunk, None
         if chunk is None:
             chunk = self._open = Chunk(record, window, self._columns)
@@ -126,13 +130,16 @@ class Archive:
     def summary(self, chunk: Chunk) -> dict[str, object]:
         """Count what is in a chunk that was written, for the log."""
         payloads, rows, rejects = chunk.payloads.count, chunk.rows.count, chunk.rejects.count
-        late, fired, suppressed = (chunk.rows.counted[name] for name in ("late", "anomalies", "suppressed"))
+        late, conflicts, fired, suppressed = (
+            chunk.rows.counted[name] for name in ("late", "conflict", "anomalies", "suppressed")
+        )
         alerts = fired - suppressed
         return {
             "window": timestamp_of(chunk.window * self._window_ms),
             "records": payloads + rejects,
-            "ticks": rows,
+            "ticks": rows - conflicts.total(),
             "duplicates": payloads - rows,
+            "conflicts": conflicts.total(),
             "late": late.total(),
             "quarantined": rejects,
             "alerts": alerts.total(),
@@ -150,6 +157,7 @@ class Archive:
                 "shard_id": self._shard_id,
                 "sequence_number": record.sequence_number,
                 "sub_sequence_number": record.sub_sequence_number,
+                "record_index": record.record_index,
                 "partition_key": record.partition_key,
                 "arrived_at": timestamp_of(record.approximate_arrival_timestamp),
                 "data": base64.b64encode(record.data).decode(),

@@ -14,7 +14,7 @@ from consumer.sinks.row import Column, Row
 _BLOCK = 1000
 """So many records wait as they are, then they are packed. Part of the format: other blocks would be other bytes."""
 
-_COUNTED = ("late", "anomalies", "suppressed")
+_COUNTED = ("late", "conflict", "anomalies", "suppressed")
 
 
 class GzipLines:

@@ -28,6 +28,9 @@ class Column(NamedTuple):
 Row = tuple[Any, ...]
 """Values in the order of the columns: text for S and N, a tuple of text for SS, True for BOOL, None for absent."""
 
+_NO_INDICATORS = (None,) * 8
+"""From the averages to the trend."""
+
 
 class RowWriter:
     """Makes rows of one shard.
@@ -65,10 +68,12 @@ class RowWriter:
             Column("suppressed", "SS"),
             Column("trend", "S"),
             Column("late", "BOOL"),
+            Column("conflict", "BOOL"),
             Column("sides", "S"),
             Column("shard_id", "S"),
             Column("sequence_number", "S"),
             Column("sub_sequence_number", "N"),
+            Column("record_index", "N"),
             Column("arrived_at", "S"),
             Column("expires_at", "N"),
         )
@@ -76,7 +81,7 @@ class RowWriter:
         others = [
             index
             for index, column in enumerate(self.columns)
-            if column.kind in {"SS", "BOOL"} or column.name == "source"
+            if column.kind in {"SS", "BOOL"} or column.name in {"source", "record_index"}
         ]
         plain = [index for index in range(len(self.columns)) if index not in others]
         self._plain, self._others = itemgetter(*plain), itemgetter(*others)
@@ -99,26 +104,18 @@ class RowWriter:
             tuple(alert.rule for alert in alerts if alert.suppressed) or None,
             (None, "up", "down")[detection.sides[0]],
             None,
+            None,
             write_sides(detection.sides),
         )
         return (*_quote(tick), *indicators, *self._origin(record))
 
     def late(self, tick: Tick, record: Record) -> Row:
         """Row of a tick that came after a later one: stored, but not seen by detection."""
-        return (
-            *_quote(tick),
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            True,
-            None,
-            *self._origin(record),
-        )
+        return (*_quote(tick), *_NO_INDICATORS, True, None, None, *self._origin(record))
+
+    def conflict(self, tick: Tick, record: Record) -> Row:
+        """Row of a tick that has another price than the one whose place it would take: for the archive only."""
+        return (*_quote(tick), *_NO_INDICATORS, None, True, None, *self._origin(record))
 
     def _origin(self, record: Record) -> tuple[Any, ...]:
         arrived_ms = record.approximate_arrival_timestamp
@@ -126,6 +123,7 @@ class RowWriter:
             self._shard_id,
             record.sequence_number,
             str(record.sub_sequence_number),
+            None if record.record_index is None else str(record.record_index),
             timestamp_of(arrived_ms),
             str(arrived_ms // 1000 + self._retention_seconds),
         )

@@ -81,14 +81,15 @@ def count(stores: Stores, published: int, skipped: int, seconds: float) -> dict[
         late += bool(row.get("late"))
         suppressed += len(row.get("suppressed", ()))
     raw_lines = sum(1 for _ in stores.object_lines("raw-data/"))
-    archived = sum(_rows_in(stores.object_bytes(key)) for key in stores.object_keys("ticks/"))
+    rows, conflicts = _rows_and_conflicts(stores)
     return {
         "published": published,
         "skipped": skipped,
         "stored": stored,
         "alerts": sum(1 for _ in stores.alerts()),
         "suppressed": suppressed,
-        "duplicates": raw_lines - archived,
+        "duplicates": raw_lines - rows,
+        "conflicts": conflicts,
         "late": late,
         "quarantined": sum(1 for _ in stores.object_lines("quarantine/")),
         "archive_objects": len(stores.object_keys()),
@@ -96,5 +97,12 @@ def count(stores: Stores, published: int, skipped: int, seconds: float) -> dict[
     }
 
 
-def _rows_in(parquet: bytes) -> int:
-    return sum(batch.num_rows for batch in read_parquet(BytesIO(parquet)))
+def _rows_and_conflicts(stores: Stores) -> tuple[int, int]:
+    """How many rows the archive has, and how many of them are of ticks that contradict another."""
+    rows = conflicts = 0
+    for key in stores.object_keys("ticks/"):
+        for batch in read_parquet(BytesIO(stores.object_bytes(key))):
+            rows += batch.num_rows
+            if "conflict" in batch.schema.names:  # it is not in what was archived before there was such a column
+                conflicts += batch.num_rows - batch.column("conflict").null_count
+    return rows, conflicts

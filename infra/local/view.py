@@ -28,7 +28,7 @@ _MOVERS_IN_A_LINE = 3
 def screen(snapshot: Snapshot, width: int, height: int) -> Layout:
     """Fill a terminal of ``width`` columns and ``height`` rows."""
     wide = width >= _WIDE
-    summary_height = 4 if width >= _SUMMARY_IN_TWO_ROWS else 6
+    summary_height = (4 if width >= _SUMMARY_IN_TWO_ROWS else 6) + bool(snapshot.conflicts)
     room = height - summary_height
     below = max(8, room - len(snapshot.quotes) - _QUOTES_FRAME) if wide else max(5, room // 3)
     layout = Layout()
@@ -63,6 +63,8 @@ def line(snapshot: Snapshot) -> str:
     for name, count in logged.items():
         counts += f" {count:,} {name}," if count is not None else ""
     counts += f" {snapshot.archive_objects:,} archive objects"
+    if snapshot.conflicts:
+        counts += f", {snapshot.conflicts:,} conflicts"
     if behind := _behind_text(snapshot):
         counts += f", {behind} behind"
     movers = sorted(snapshot.quotes, key=lambda quote: -abs(quote.row.get("change_percent") or 0))
@@ -85,6 +87,8 @@ def _summary(snapshot: Snapshot, width: int) -> Panel:
         (_count(snapshot.quarantined), "bold red" if snapshot.quarantined else "", "quarantined"),
         (_behind_text(snapshot) or "-", "", "behind"),
     ]
+    if snapshot.conflicts:  # rare, so no room is kept for it
+        counts.append((_count(snapshot.conflicts), "bold red", "conflicts"))
     cells = [Text.assemble((value, style), " ", (name, "dim")) for value, style, name in counts]
     columns = 4 if width >= _SUMMARY_IN_TWO_ROWS else 2
     grid = Table.grid(expand=True, padding=(0, 1))

@@ -55,6 +55,7 @@ class Snapshot:
     newest_alerts: list[Row]
     """Newest first."""
     shards: list[Shard]
+    conflicts: int | None = 0
 
 
 class LogTail:
@@ -94,12 +95,13 @@ class _Counts:
 
     suppressed: int = 0
     duplicates: int = 0
+    conflicts: int = 0
     late: int = 0
     quarantined: int = 0
     shards: dict[str, _ShardCounts] = field(default_factory=dict)
 
     def add(self, event: dict[str, Any]) -> None:
-        for name in ("suppressed", "duplicates", "late", "quarantined"):
+        for name in ("suppressed", "duplicates", "conflicts", "late", "quarantined"):
             setattr(self, name, getattr(self, name) + event.get(name, 0))
         shard = self.shards.setdefault(event["shard_id"], _ShardCounts())
         shard.ticks += event.get("ticks", 0)
@@ -153,6 +155,7 @@ class Watch:
             ],
             newest_alerts=list(self._alerts),
             shards=[self._shard(lease) for lease in self._stores.leases()],
+            conflicts=self._logged(counts.conflicts),
         )
 
     def _look_at_quotes(self) -> None:

@@ -273,11 +273,13 @@ def test_log_tells_what_metrics_are_made_of(
     sent = Counter(rule for row in window for rule in row.get("anomalies", set()) - row.get("suppressed", set()))
     assert sent
     assert {
-        name: told[name] for name in ("ticks", "late", "duplicates", "quarantined", "alerts", "alerts_by_rule")
+        name: told[name]
+        for name in ("ticks", "late", "duplicates", "conflicts", "quarantined", "alerts", "alerts_by_rule")
     } == {
         "ticks": 61,
         "late": 1,
         "duplicates": 1,
+        "conflicts": 0,
         "quarantined": 1,
         "alerts": sent.total(),
         "alerts_by_rule": dict(sent),
@@ -368,20 +370,96 @@ def test_any_symbol_reaches_every_store(config: ShardConfig, stores: Stores, sym
     assert message["message"] == alert["message"] == f"{symbol} at 99 is above 98.00."
 
 
-def test_duplicates_and_late_ticks(config: ShardConfig, stores: Stores) -> None:
-    """The same timestamp again changes nothing; an earlier one is stored, flagged, and not seen by detection."""
-    moments = [START + timedelta(seconds=second) for second in (0, 10, 10, 5, 5, 20)]
-    prices = [100, 101, 999, 50, 51, 102]
+def test_duplicates_late_ticks_and_conflicts(
+    config: ShardConfig, stores: Stores, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The same timestamp again changes nothing, an earlier one is stored and flagged; detection sees neither.
+
+    A tick with the timestamp of another and a price of its own is in the archive, flagged, and counted apart.
+    """
+    caplog.set_level(logging.INFO)
+    moments = [START + timedelta(seconds=second) for second in (0, 10, 10, 10, 5, 5, 5, 0, 0, 20)]
+    prices = [100, 101, 101, 999, 50, 51, 50, 100, 100.000000001, 102]
     records = [
-        record(quote(price, at), number, at) for number, (price, at) in enumerate(zip(prices, moments, strict=True))
+        record(quote(price, at), number, START + timedelta(seconds=number))
+        for number, (price, at) in enumerate(zip(prices, moments, strict=True))
     ]
+    ends = [batch([]), {"action": "shardEnded"}]
     with_fast = ShardConfig(**{**_fields(config), "rules": Rules(sma_fast=3, sma_slow=4)})
-    for _ in range(2):  # the second run is a replay
-        run(with_fast, batch(records))
+    run(with_fast, batch(records), *ends)
+    objects = stores.objects()
+    for start, cut in ((0, 0), (0, 3), (0, 4), (0, 5), (0, 8)):  # replays, whose first batches end elsewhere
+        run(with_fast, batch(records[start:cut]), batch(records[cut:]), *ends)
         rows = [row for _, row in sorted(stores.rows().items())]
         assert [row["price"] for row in rows] == [100, 50, 101, 102]
         assert [row.get("late", False) for row in rows] == [False, True, False, False]
+        assert not any("conflict" in row for row in rows)
         assert rows[3]["sma_3"] == 101
+        assert stores.objects() == objects
+
+    (parquet,) = (body for key, body in objects.items() if key.endswith(".parquet"))
+    archived = pq.read_table(io.BytesIO(parquet)).to_pylist()
+    conflicts = [(row["timestamp"][17:19], row["price"], row["sma_fast"]) for row in archived if row["conflict"]]
+    assert conflicts == [("10", 999, None), ("05", 51, None), ("00", Decimal("100.000000001"), None)]
+    told = [vars(entry) for entry in caplog.records if entry.message == "archived"]
+    names = ("records", "ticks", "late", "duplicates", "conflicts", "quarantined")
+    assert [[entry[name] for name in names] for entry in told] == [[10, 4, 1, 3, 3, 0]] * 6
+
+
+@pytest.mark.parametrize("form", ["array", "lines", "pretty array"])
+def test_a_record_of_several_ticks_is_that_many(config: ShardConfig, stores: Stores, form: str) -> None:
+    """Each is a row with its place in the record; a bad one costs itself only; raw data has one a line, as sent."""
+    quotes = [quote(100 + i, START + timedelta(seconds=i), symbol) for i, symbol in enumerate(["AAPL", "MSFT", "AAPL"])]
+    late = quote(1, START - timedelta(seconds=1))
+    contents = [quotes[0], b'{"symbol":"AAPL"}', quotes[1], quotes[2], late, late, quote(2, START), quotes[0]]
+    payload = {
+        "array": b"[" + b",".join(contents) + b"]",
+        "lines": b"\n".join(contents) + b"\r\n\n",
+        "pretty array": b" [\n  " + b" ,\n  ".join(contents) + b"\n]\n",
+    }[form]
+    next_one = quote(103, START + timedelta(seconds=3), "MSFT")
+    records = [record(payload, 1, START), record(next_one, 2, START)]
+    daemon = run(config, batch(records), {"action": "shardEnded"})
+
+    rows, objects = stores.rows(), stores.objects()
+    assert {(row["symbol"], row["price"]): row.get("record_index") for row in rows.values()} == {
+        ("AAPL", 100): 0,
+        ("MSFT", 101): 2,
+        ("AAPL", 102): 3,
+        ("AAPL", 1): 4,
+        ("MSFT", 103): None,
+    }
+    assert stores.lines("raw-data/") == [contents[0], *contents[2:], next_one]
+    (reject,) = (json.loads(line) for line in stores.lines("quarantine/"))
+    assert (base64.b64decode(reject["data"]), reject["record_index"]) == (contents[1], 1)
+    assert daemon.checkpoints[0] == ("49500000002", 0)
+    (parquet,) = (body for key, body in objects.items() if key.endswith(".parquet"))
+    archived = pq.read_table(io.BytesIO(parquet)).to_pylist()
+    assert [(row["record_index"], row["late"], row["conflict"]) for row in archived] == [
+        (0, None, None),
+        (2, None, None),
+        (3, None, None),
+        (4, True, None),
+        (6, None, True),
+        (None, None, None),
+    ]
+    for cut in (0, 1):
+        run(config, batch(records[:cut]), batch(records[cut:]), {"action": "shardEnded"})
+        assert (stores.rows(), stores.objects()) == (rows, objects)
+
+
+def test_an_object_never_ends_within_a_record(
+    config: ShardConfig, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint covers whole records, so all ticks of one are in the same objects, however full these are."""
+    monkeypatch.setattr(archive, "MAX_CHUNK_BYTES", 300)
+    moments = iter(START + timedelta(seconds=second) for second in range(100))
+    several = [b"[" + b",".join(quote(1, next(moments)) for _ in range(6)) + b"]" for _ in range(3)]
+    daemon = run(config, batch([record(data, i, START) for i, data in enumerate(several)]), {"action": "shardEnded"})
+
+    counts = [len(gzip.decompress(body).splitlines()) for key, body in stores.objects().items() if "raw-data" in key]
+    assert counts == [6, 6, 6]
+    assert daemon.checkpoints == [("49500000000", 0), ("49500000001", 0), ("49500000002", 0), (None, None)]
 
 
 def test_bad_records_are_quarantined_and_the_shard_goes_on(config: ShardConfig, stores: Stores) -> None:

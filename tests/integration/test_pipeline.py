@@ -49,6 +49,7 @@ def test_whatever_comes_the_stores_equal_the_oracle(tmp_path: Path) -> None:
         expected = expect(pipeline.records(), SETTINGS)
         assert expected.late
         assert expected.duplicates
+        assert expected.conflicts
         assert expected.suppressed
         compare(pipeline.export(tmp_path / "export"), expected, retention_days=7)
         events = _events(pipeline.log(0))
@@ -60,6 +61,7 @@ def test_whatever_comes_the_stores_equal_the_oracle(tmp_path: Path) -> None:
         "records": len(expected.archived) + len(expected.quarantined),
         "ticks": len(expected.ticks),
         "duplicates": expected.duplicates,
+        "conflicts": len(expected.conflicts),
         "late": expected.late,
         "quarantined": len(expected.quarantined),
         "alerts": len(expected.alerts),
@@ -67,7 +69,7 @@ def test_whatever_comes_the_stores_equal_the_oracle(tmp_path: Path) -> None:
     }
 
 
-_COUNTS = ("duplicates", "late", "quarantined", "alerts", "suppressed")
+_COUNTS = ("duplicates", "conflicts", "late", "quarantined", "alerts", "suppressed")
 
 
 @pytest.mark.timeout(300)

@@ -4,10 +4,13 @@ import gzip
 import json
 from collections.abc import Iterator
 from decimal import Decimal
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import boto3
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from moto import mock_aws
 
@@ -98,21 +101,28 @@ def test_a_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
 
 
 def test_counts_come_from_tables_and_bucket(stack: Stack) -> None:
-    """Stored, late and suppressed are counted from rows; quarantined and objects from the bucket."""
+    """Stored, late and suppressed are counted from rows; the rest from the bucket."""
     _put_tick(stack, "KO", late={"BOOL": True})
     _put_tick(stack, "PEP", suppressed={"SS": ["z_score", "bollinger"]})
     body = gzip.compress(b"{}\n{}\n{}\n")
     boto3.client("s3").put_object(Bucket=stack.archive_bucket, Key=OBJECT, Body=body)
     boto3.client("s3").put_object(Bucket=stack.archive_bucket, Key="raw-data/dt=1/a.json.gz", Body=body)
+    for name, columns in (("a", {"conflict": [True, None, None]}), ("old", {"price": [1.0]})):
+        parquet = BytesIO()
+        pq.write_table(pa.table(columns), parquet)
+        key = f"ticks/dt=1/{name}.parquet"
+        boto3.client("s3").put_object(Bucket=stack.archive_bucket, Key=key, Body=parquet.getvalue())
+    boto3.client("s3").put_object(Bucket=stack.archive_bucket, Key="raw-data/dt=1/b.json.gz", Body=body)
     assert once.count(Stores(stack, "none"), published=6, skipped=2, seconds=1.23456) == {
         "published": 6,
         "skipped": 2,
         "stored": 2,
         "alerts": 0,
         "suppressed": 2,
-        "duplicates": 3,
+        "duplicates": 2,
+        "conflicts": 1,
         "late": 1,
         "quarantined": 3,
-        "archive_objects": 2,
+        "archive_objects": 5,
         "seconds": 1.235,
     }

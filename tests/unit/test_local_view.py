@@ -79,6 +79,15 @@ def test_fills_the_terminal_and_no_more(width: int, height: int, quotes: int) ->
     assert {len(line) for line in lines} == {width}
 
 
+@pytest.mark.parametrize(("width", "height"), [(100, 30), (40, 24)])
+def test_conflicts_are_shown_where_there_are_any(width: int, height: int) -> None:
+    """Two ticks that contradict each other are seen in the screen and in the line, and take no room otherwise."""
+    assert "conflicts" not in _draw(_snapshot(), width, height) + view.line(_snapshot())
+    found = replace(_snapshot(), conflicts=3)
+    assert "3 conflicts" in _draw(found, width, height)
+    assert "20 archive objects, 3 conflicts, " in view.line(found)
+
+
 def test_narrow_terminals_keep_prices_and_alerts() -> None:
     """At 40 columns the averages go, and price, change and alerts stay."""
     text = _draw(_snapshot(), 40, 24)

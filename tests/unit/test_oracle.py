@@ -14,8 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from consumer.protocol import Record as RecordOfShard
+from consumer.unpacking import unpack
 from tests.compare import Tally, compare, differences, tally
-from tests.oracle import Expected, Record, Row, bars, expect, expect_replay, main, nine, payload_of, six
+from tests.oracle import Expected, Record, Row, bars, expect, expect_replay, main, nine, parts_of, payload_of, six
 
 DATA = Path(__file__).parents[1] / "data"
 ARRIVED_MS = 1_689_000_000_000
@@ -54,11 +56,37 @@ def test_rounding_of_roots_is_exact(mean: Fraction, sign: int, squared: Fraction
 
 
 def test_identity_decides_what_becomes_of_a_record() -> None:
-    """Later is accepted, the same time again a duplicate, earlier late, earlier and known a duplicate."""
-    expected = expect(records(at(0, 10), at(10, 11), at(10, 12), at(5, 9), at(5, 8), at(0, 10), at(11, 12)))
+    """Later is accepted, earlier late; the same time again is a duplicate, or a conflict if the price is another."""
+    expected = expect(records(at(0, 10), at(10, 11), at(10, 12), at(5, 9), at(5, 8), at(0, 10), at(11, 12), at(5, 9)))
     assert [row["price"] for row in expected.ticks.values()] == [10, 11, 9, 12]
-    assert (expected.duplicates, expected.late, len(expected.archived)) == (3, 1, 7)
+    assert (expected.duplicates, expected.late, len(expected.archived)) == (2, 1, 8)
+    assert [(row["timestamp"][14:19], row["price"]) for row in expected.conflicts] == [("00:10", 12), ("00:05", 8)]
+    assert all(row["conflict"] for row in expected.conflicts)
     assert [name for name, row in expected.ticks.items() if row.get("late")] == [("A", "2023-07-10T10:00:05.000000Z")]
+
+
+@pytest.mark.parametrize(
+    ("payload", "parts"),
+    [
+        (b'{"a":1}', None),
+        (b'{\n"a":\n{}\n}', None),
+        (b"[1]", None),
+        (b"[]", None),
+        (b'{"a":1}{"b":1}', None),
+        (b'[{"a":1},{"b":1}', None),
+        (b'[{"a":1}]', [b'{"a":1}']),
+        (b' [ {"a":[1,"],{"]} ,7,\n"x\\",{", {"b":NaN}]\n', [b'{"a":[1,"],{"]}', b"7", b'"x\\",{"', b'{"b":NaN}']),
+        (b'{"a":1}\r\n\n{"b":\n', [b'{"a":1}', b'{"b":']),
+        (b'\xff\n{"a":1}', [b"\xff", b'{"a":1}']),
+    ],
+)
+def test_records_of_several_ticks_are_cut(payload: bytes, parts: list[bytes] | None) -> None:
+    """Arrays and lines are cut where an object is among them, each part with its own bytes; the rest is left whole."""
+    record = RecordOfShard(payload, "key", "7", 0, ARRIVED_MS)
+    assert parts_of(payload) == (parts or [payload])
+    assert [(part.data, part.record_index, part.position) for part in unpack(record)] == [
+        (part, index, record.position) for index, part in enumerate(parts or [])
+    ]
 
 
 def test_what_is_no_tick_is_quarantined() -> None:
@@ -123,10 +151,10 @@ def test_real_bars_make_every_rule_fire() -> None:
 
 @pytest.fixture(scope="module")
 def expected() -> Expected:
-    """A small run with everything in it: alerts, a suppressed one, a duplicate, a late tick and quarantine."""
+    """A small run with everything in it: alerts, a suppressed one, a duplicate, a conflict, a late tick, quarantine."""
     moves = [(0, 105), (10, 100), (20, 105), (400, 100), (500, 95)]
     ticks = [at(second, price, previous_close=100, volume=second, source="x") for second, price in moves]
-    ticks += [at(500, 95), at(450, 99)]
+    ticks += [at(500, 95), at(500, 96), at(450, 99)]
     return expect([*records(*ticks), Record(b"{\xff", ARRIVED_MS)])
 
 
@@ -153,7 +181,8 @@ def write_export(directory: Path, expected: Expected) -> None:
         for alert in expected.alerts.values()
     ]
     rejects = [
-        _ORIGIN | {"reason": "bad", "partition_key": "A", "data": base64.b64encode(payload).decode()}
+        _ORIGIN
+        | {"record_index": None, "reason": "bad", "partition_key": "A", "data": base64.b64encode(payload).decode()}
         for payload in expected.quarantined
     ]
     write_lines(directory / "ticks.jsonl", rows)
@@ -172,7 +201,8 @@ def write_export(directory: Path, expected: Expected) -> None:
         path.parent.mkdir(parents=True)
     raw.write_bytes(gzip.compress(b"".join(payload + b"\n" for payload in expected.archived)))
     quarantine.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rejects).encode()))
-    table = pa.table({name: [row.get(name) for row in rows] for name in {name for row in rows for name in row}})
+    archived = [row | _ORIGIN for row in expected.conflicts] + rows
+    table = pa.table({name: [row.get(name) for row in archived] for name in {name for row in archived for name in row}})
     archived_names = {"sma_5": "sma_fast", "sma_20": "sma_slow"}
     pq.write_table(table.rename_columns([archived_names.get(name, name) for name in table.column_names]), ticks)
 
@@ -272,12 +302,17 @@ HARM: dict[str, tuple[Callable[[Path], None], str]] = {
     "quarantine is not exported": (_change_lines("quarantine.jsonl", list.clear), "quarantine.jsonl"),
     "an archived row is missing": (_change_parquet(list.pop), "s3/ticks (against ticks.jsonl): missing (1)"),
     "an archived row twice": (
-        _change_parquet(lambda rows: rows.append(rows[0])),
+        _change_parquet(lambda rows: rows.append(rows[1])),
         "s3/ticks: rows in more than one place (1)",
     ),
     "an archived number became null": (
-        _change_parquet(lambda rows: rows[0].update(change_percent=None)),
+        _change_parquet(lambda rows: rows[1].update(change_percent=None)),
         "change_percent is absent",
+    ),
+    "a conflict is not archived": (_change_parquet(lambda rows: rows.pop(0)), "s3/ticks, conflicts: missing (1)"),
+    "a conflict is not flagged": (
+        _change_parquet(lambda rows: rows[0].update(conflict=None)),
+        "s3/ticks: rows in more than one place (1)",
     ),
 }
 
