@@ -102,7 +102,7 @@ class Soak:
                         yield self._harm(world, harm, dice)
                 self._settle(world)
         except AssertionError as error:
-            self._fail(seed, str(error))
+            self._fail(seed, f"{error}\nlogs and what was stored: {folder}")
         if not self.report.failures:
             shutil.rmtree(folder, ignore_errors=True)
 

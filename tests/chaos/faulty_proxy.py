@@ -64,6 +64,8 @@ class Fault:
         Services as they are in credential scopes, for instance ``dynamodb``; none: all.
     operations
         For instance ``PutRecords``; S3's are ``PutObject``, ``GetObject``, ... by the HTTP method alone. None: all.
+    table
+        Only requests about this DynamoDB table; empty: all.
 
     """
 
@@ -71,13 +73,15 @@ class Fault:
     probability: float = 1.0
     services: frozenset[str] = frozenset()
     operations: frozenset[str] = frozenset()
+    table: str = ""
 
-    def may_befall(self, service: str, operation: str) -> bool:
+    def may_befall(self, request: Request) -> bool:
         """Tell whether it is for such requests."""
         return (
-            (not self.services or service in self.services)
-            and (not self.operations or operation in self.operations)
-            and (self.kind != "partial" or operation in BATCHES)
+            (not self.services or request.service in self.services)
+            and (not self.operations or request.operation in self.operations)
+            and (self.kind != "partial" or request.operation in BATCHES)
+            and (not self.table or any(call.resource.endswith(f":table/{self.table}") for call in calls_of(request)))
         )
 
 
@@ -205,7 +209,7 @@ class _Proxy:
         return msgspec.json.encode(self._calls if request.target == _CALLS else list(self._counts.items()))
 
     async def _handle(self, request: Request, send: ASGISendCallable) -> None:
-        kind, dice = self._decide(request.service, request.operation)
+        kind, dice = self._decide(request)
         try:
             match kind:
                 case "throttle" | "error" | "deny":
@@ -224,14 +228,14 @@ class _Proxy:
         except aiohttp.ClientError:
             await _drop(send)  # the AWS behind us dropped it, or is gone
 
-    def _decide(self, service: str, operation: str) -> tuple[Kind | None, random.Random]:
-        name = (service, operation)
+    def _decide(self, request: Request) -> tuple[Kind | None, random.Random]:
+        name = (request.service, request.operation)
         if name not in self._dice:
             self._dice[name] = random.Random(f"{self._options.seed} {name}")
         dice = self._dice[name]
         for fault in self._faults:
-            if fault.may_befall(service, operation) and dice.random() < fault.probability:
-                self._counts[service, fault.kind] += 1
+            if fault.may_befall(request) and dice.random() < fault.probability:
+                self._counts[request.service, fault.kind] += 1
                 return fault.kind, dice
         return None, dice
 

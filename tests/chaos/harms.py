@@ -7,12 +7,33 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tests.chaos.faulty_proxy import Fault, Kind
 from tests.chaos.tasks import Task
 from tests.chaos.world import FAILOVER_SECONDS, World
+from tests.integration.pipeline import APPLICATION
 
-SERVICES = ("kinesis", "dynamodb", "s3", "sns")
+
+class Target(NamedTuple):
+    """A service, or some of what it is asked for."""
+
+    service: str
+    operation: str = ""
+    table: str = ""
+
+    def fault(self, kind: Kind, probability: float = 1.0) -> Fault:
+        """Make a fault of what this is."""
+        operations = frozenset({self.operation} if self.operation else ())
+        return Fault(kind, probability, frozenset({self.service}), operations, self.table)
+
+
+SERVICES = tuple(map(Target, ("kinesis", "dynamodb", "s3", "sns")))
+OPERATIONS = (
+    *(Target("kinesis", name) for name in ("ListShards", "DescribeStreamSummary", "GetShardIterator", "GetRecords")),
+    *(Target("dynamodb", name, APPLICATION) for name in ("Scan", "GetItem", "UpdateItem", "")),  # the lease table's
+)
+"""What the KCL asks by itself, apart from the rest; a round meets each sooner or later."""
 STOP_SECONDS = 30
 _PATIENCE_SECONDS = 120
 _TASKS = 2
@@ -141,21 +162,28 @@ def merge_shards(world: World, dice: random.Random) -> Outcome:
 
 def one_service_misbehaves(world: World, dice: random.Random) -> Outcome:
     """A third of the requests to one service fail, each in some way."""
-    return _misbehave(world, dice, frozenset({dice.choice(SERVICES)}), 0.3)
+    return _misbehave(world, dice, dice.choice(SERVICES), 0.3)
+
+
+def one_operation_misbehaves(world: World, dice: random.Random) -> Outcome:
+    """Two thirds of the requests for one thing that the KCL asks for fail: its client's retries do not make up for it."""
+    return _misbehave(world, dice, dice.choice(OPERATIONS), 0.66)
 
 
 def all_services_misbehave(world: World, dice: random.Random) -> Outcome:
     """A tenth of all requests fail, each in some way."""
-    return _misbehave(world, dice, frozenset(), 0.1)
+    return _misbehave(world, dice, None, 0.1)
 
 
 def one_service_is_down(world: World, dice: random.Random) -> Outcome:
     """Every connection to one service is dropped, for up to a minute."""
-    world.proxy.inject(Fault("reset", services=frozenset({dice.choice(SERVICES)})))
-    time.sleep(dice.uniform(20, 60))
-    world.proxy.inject()
-    world.await_work(_PATIENCE_SECONDS)
-    return Outcome()
+    return _break(world, dice, dice.choice(SERVICES).fault("reset"))
+
+
+def one_operation_is_down(world: World, dice: random.Random) -> Outcome:
+    """One thing that the KCL asks for always fails, for up to a minute: longer than its client tries."""
+    kind: Kind = dice.choice(["reset", "error", "throttle"])
+    return _break(world, dice, dice.choice(OPERATIONS).fault(kind))
 
 
 def kill_producer(world: World, dice: random.Random) -> Outcome:
@@ -186,8 +214,10 @@ DECK: dict[Harm, int] = {
     split_shard: 1,
     merge_shards: 1,
     one_service_misbehaves: 1,
+    one_operation_misbehaves: 1,
     all_services_misbehave: 1,
     one_service_is_down: 1,
+    one_operation_is_down: 2,
     kill_producer: 1,
     two_producers: 1,
 }
@@ -201,11 +231,21 @@ def _kill(world: World, dice: random.Random, kill: Callable[[Task, random.Random
     return Outcome(kills=1, recovery_seconds=_await_successors(world, victim, killed))
 
 
-def _misbehave(world: World, dice: random.Random, services: frozenset[str], share: float) -> Outcome:
+def _misbehave(world: World, dice: random.Random, target: Target | None, share: float) -> Outcome:
     """Have a share of the requests fail for a while; the first kind of several takes its share of the whole first."""
     kinds = dice.sample(_KINDS, len(_KINDS))
-    world.proxy.inject(*(Fault(kind, share / len(kinds), services) for kind in kinds))
+    each = share / len(kinds)
+    world.proxy.inject(*(target.fault(kind, each) if target else Fault(kind, each) for kind in kinds))
     time.sleep(dice.uniform(10, 20))
+    world.proxy.inject()
+    world.await_work(_PATIENCE_SECONDS)
+    return Outcome()
+
+
+def _break(world: World, dice: random.Random, fault: Fault) -> Outcome:
+    """Have all that a fault is for fail for up to a minute."""
+    world.proxy.inject(fault)
+    time.sleep(dice.uniform(20, 60))
     world.proxy.inject()
     world.await_work(_PATIENCE_SECONDS)
     return Outcome()

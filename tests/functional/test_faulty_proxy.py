@@ -349,6 +349,16 @@ def test_faults_keep_to_their_services_and_operations(proxy: FaultyProxy, proxie
         proxied.write(service, "after")
 
 
+def test_a_fault_may_be_for_one_table(proxied: Aws, proxy: FaultyProxy) -> None:
+    """Requests about another table are spared, of the same operation too."""
+    proxy.inject(Fault("throttle", services=frozenset({"dynamodb"}), table="others"))
+    proxied.write("dynamodb", "spared")
+    proxy.inject(Fault("throttle", services=frozenset({"dynamodb"}), table="rows"))
+    with pytest.raises(ClientError):
+        proxied.write("dynamodb", "struck")
+    proxy.inject()
+
+
 def test_seed_reproduces_the_decisions(url: str) -> None:
     """Proxies of one seed decide alike, whatever else they are asked in between; another seed decides otherwise."""
 
