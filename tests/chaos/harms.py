@@ -166,7 +166,7 @@ def one_service_misbehaves(world: World, dice: random.Random) -> Outcome:
 
 
 def one_operation_misbehaves(world: World, dice: random.Random) -> Outcome:
-    """Two thirds of the requests for one thing that the KCL asks for fail: its client's retries do not make up for it."""
+    """Two thirds of the requests for one thing that the KCL asks for fail: too many for its client's retries."""
     return _misbehave(world, dice, dice.choice(OPERATIONS), 0.66)
 
 
