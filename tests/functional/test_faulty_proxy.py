@@ -332,6 +332,7 @@ def test_partial_leaves_other_operations_alone(proxy: FaultyProxy, proxied: Aws)
 
 def test_faults_keep_to_their_services_and_operations(proxy: FaultyProxy, proxied: Aws) -> None:
     """A fault befalls the services and operations it was made for, is counted, and ends when it is taken away."""
+    proxied.write("s3", "before")
     before = proxy.counts()
     proxy.inject(
         Fault("throttle", services=frozenset({"kinesis"})),

@@ -24,6 +24,7 @@ from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
 
 from common.tick import Tick
+from consumer import skips
 from consumer.config import ShardConfig
 from consumer.detection import Detection, Detector, Rules, SymbolState
 from consumer.leasing import take_leases_without_leader
@@ -224,6 +225,47 @@ def test_parquet_holds_the_rows_of_the_table(config: ShardConfig, stores: Stores
         item = rows[row["symbol"], row["timestamp"]]
         present = {name: value for name, value in row.items() if value not in (None, [])}
         assert {name: set(v) if isinstance(v, list) else v for name, v in present.items()} == item
+
+
+@pytest.mark.parametrize("from_number", [0, 20, 39])
+def test_a_batch_that_comes_again_is_passed_over(config: ShardConfig, stores: Stores, from_number: int) -> None:
+    """The KCL may hand records over twice when it restarts its reading: each is archived once, and none is late."""
+    first = ticks(40)
+    daemon = run(
+        config, batch(first), batch(first[from_number:], millis_behind_latest=1), batch(ticks(61)[from_number:])
+    )
+
+    assert daemon.checkpoints == [(str(49_500_000_000 + 59), 0)]
+    assert len(stores.lines("raw-data")) == 60
+    assert not any("late" in row for row in stores.rows().values())
+
+
+@pytest.mark.parametrize("last", [batch([]), {"action": "shardEnded"}], ids=["batch", "shard end"])
+def test_nothing_is_done_after_a_dropped_batch(
+    config: ShardConfig,
+    stores: Stores,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    last: Message,
+) -> None:
+    """What the daemon's log has said of it ends the process, before the next batch or the shard's end is looked at."""
+    dropped = skips.begin(tmp_path)
+    monkeypatch.setenv("TICKERTAPE_SKIPS", str(dropped))
+    dropped.touch()
+    daemon = Daemon([{"action": "initialize", "shardId": SHARD, "sequenceNumber": "0", "subSequenceNumber": 0}])
+    shard = ShardProcess(ShardProcessor(config), daemon, daemon, io.StringIO())
+    shard.run()
+    daemon._messages = iter([batch(ticks(30)), last])
+    dropped.write_text("shardId-000000000000: Caught exception from handleInput\n")
+    with pytest.raises(SystemExit) as exit_info:
+        shard.run()
+
+    assert exit_info.value.code == 1
+    assert daemon.checkpoints == []
+    assert not stores.rows()
+    (end,) = (entry for entry in caplog.records if entry.message == "records_skipped")
+    assert "handleInput" in end.__dict__["error"]
 
 
 @pytest.mark.parametrize("windows", [(5, 20), (3, 4)])
