@@ -6,7 +6,7 @@ COMPILE := $(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate 
 CHECKOV := 3.3.30
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test test-containers image sbom chaos lint scan format lock push scan-image deploy destroy clean help
+.PHONY: run test test-athena test-containers image sbom chaos lint scan format lock push scan-image deploy destroy clean help
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -16,6 +16,9 @@ run: $(VENV)/ready ## run the whole pipeline on this machine; ARGS="--help" show
 
 test: $(VENV)/ready lint ## lint, check types and run the tests, several at once; ARGS goes to pytest, -n0 is one at a time
 	$(BIN)/pytest --numprocesses auto --dist loadgroup --no-loadscope-reorder $(ARGS)
+
+test-athena: $(VENV)/ready ## ask Athena's tables and queries in Trino; needs Maven and a JDK of Java 25, fetches 300 MB once
+	$(BIN)/pytest tests/trino $(ARGS)
 
 test-containers: $(VENV)/ready ## build the images, run the whole system in them, harm it; needs Docker
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest tests/containers $(ARGS)

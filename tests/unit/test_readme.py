@@ -51,7 +51,9 @@ def test_settings_in_the_readme_exist(command: str, kind: type[CommandSettings])
     assert names <= {name.upper() for name in kind.model_fields}
 
 
-@pytest.mark.parametrize("target", ["run", "test", "chaos", "lint", "format", "lock", "push", "deploy", "destroy"])
+@pytest.mark.parametrize(
+    "target", ["run", "test", "test-athena", "chaos", "lint", "format", "lock", "push", "deploy", "destroy"]
+)
 def test_targets_in_the_readme_exist(target: str) -> None:
     """Each make target that the README names is in the Makefile."""
     assert re.search(rf"\bmake {target}\b", README)
