@@ -8,10 +8,13 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from io import BytesIO
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import boto3
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from common.tick import Tick
@@ -210,6 +213,17 @@ def test_a_line_that_cannot_be_read_is_an_empty_row(archive: Archive) -> None:
     boto3.client("s3").put_object(Bucket=archive.stack.archive_bucket, Key=key, Body=lines)
     found = archive.trino.query("SELECT price FROM raw_data WHERE dt = DATE '2025-01-02' AND hour = 3")
     assert [row["price"] for row in found] == ["1", None, "2"]
+
+
+def test_older_archives_can_be_read(archive: Archive) -> None:
+    """Files from when averages had their windows' sizes in their names, and bands six decimals, are no error."""
+    band = pa.array([Decimal("104.612345")], pa.decimal128(38, 6))
+    file = BytesIO()
+    pq.write_table(pa.table({"symbol": ["OLD"], "sma_5": band, "bollinger_upper": band}), file)
+    key = "ticks/dt=2025-01-02/hour=03/old.parquet"
+    boto3.client("s3").put_object(Bucket=archive.stack.archive_bucket, Key=key, Body=file.getvalue())
+    (row,) = archive.trino.query("SELECT * FROM ticks WHERE dt = DATE '2025-01-02' AND hour = 3")
+    assert (row["symbol"], row["bollinger_upper"], row["sma_fast"]) == ("OLD", "104.612345000", None)
 
 
 def test_other_columns_would_fail(archive: Archive) -> None:
