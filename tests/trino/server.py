@@ -9,9 +9,9 @@ import shutil
 import subprocess
 import textwrap
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
@@ -35,54 +35,15 @@ class QueryError(Exception):
 
 
 class Trino:
-    """Queries of one Glue database, from entering the context until leaving it.
+    """Answers queries of one Glue database."""
 
-    Parameters
-    ----------
-    folder
-        Where its log goes.
-    aws_url
-        The AWS with the database, and the buckets that its tables lie in.
-    database
-        The database's name.
-
-    Raises
-    ------
-    UserError
-        It cannot be installed or started; the message says why.
-
-    """
-
-    def __init__(self, folder: Path, aws_url: str, database: str) -> None:
-        self._folder = folder
-        self._aws_url = aws_url
-        self._database = database
-
-    def __enter__(self) -> Self:
-        """Start it and open the database; the first time, install it."""
-        java_home = _find_java()
-        jars = _install(java_home)
-        java = [str(java_home / "bin" / "java"), f"--add-modules={_MODULE}", "-Xmx1g", "-cp", f"{jars}/*"]
-        self._process = Child("trino", [*java, str(_FOLDER / "Serve.java")], self._folder)
-        try:
-            self._client = httpx.Client(
-                base_url=await_line(self._process, _START_SECONDS),
-                headers={"X-Trino-User": "test", "X-Trino-Catalog": "archive", "X-Trino-Schema": self._database},
-                timeout=_ANSWER_SECONDS,
-                trust_env=False,  # loopback is never asked through a proxy
-            )
-            self.query(_create_catalog(self._aws_url))
-        except BaseException:
-            self._process.kill()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """End it: it has nothing to save."""
-        self._client.close()
-        self._process.kill()
+    def __init__(self, url: str, database: str) -> None:
+        self._client = httpx.Client(
+            base_url=url,
+            headers={"X-Trino-User": "test", "X-Trino-Catalog": "archive", "X-Trino-Schema": database},
+            timeout=_ANSWER_SECONDS,
+            trust_env=False,  # loopback is never asked through a proxy
+        )
 
     def query(self, sql: str) -> list[Row]:
         """Give the rows of the answer, by column; decimals, dates and times are text.
@@ -105,6 +66,37 @@ class Trino:
         if "error" in page:
             raise QueryError(page["error"]["message"])
         yield page
+
+
+@contextmanager
+def running(folder: Path, aws_url: str, database: str) -> Iterator[Trino]:
+    """Run a Trino; the first time, install it.
+
+    Parameters
+    ----------
+    folder
+        Where its log goes.
+    aws_url
+        The AWS with the database, and with the buckets that its tables lie in.
+    database
+        The database's name.
+
+    Raises
+    ------
+    UserError
+        It cannot be installed or started; the message says why.
+
+    """
+    java_home = _find_java()
+    jars = _install(java_home)
+    java = [str(java_home / "bin" / "java"), f"--add-modules={_MODULE}", "-Xmx1g", "-cp", f"{jars}/*"]
+    process = Child("trino", [*java, str(_FOLDER / "Serve.java")], folder)
+    try:
+        trino = Trino(await_line(process, _START_SECONDS), database)
+        trino.query(_create_catalog(aws_url))
+        yield trino
+    finally:
+        process.kill()
 
 
 def _create_catalog(aws_url: str) -> str:

@@ -17,15 +17,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from common.settings import read_settings
 from common.tick import Tick
 from consumer.config import ShardConfig
-from consumer.detection import Rules
+from consumer.settings import ConsumerSettings
 from infra.local.processes import Child, await_line
 from infra.local.stack import Stack, deploy, use_endpoint
 from tests.bad_records import NOT_TICKS
 from tests.functional.test_processor import Stores, batch, quote, record, run
 from tests.templates import STACK, Template
-from tests.trino.server import QueryError, Trino
+from tests.trino.server import QueryError, Trino, running
 
 pytestmark = pytest.mark.timeout(1200)  # the first time, Trino is fetched
 
@@ -80,7 +81,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
             _create_catalog(stack)
             config, payloads = _config(stack), _payloads(datetime.now(UTC) - timedelta(minutes=5))
             _consume(config, payloads)
-            with Trino(folder, url, DATABASE) as trino:
+            with running(folder, url, DATABASE) as trino:
                 yield Archive(payloads, stack, Stores(config, stack.queue_url), trino)
     finally:
         aws.kill()
@@ -101,16 +102,9 @@ def _table_inputs(stack: Stack) -> dict[str, Any]:
 
 
 def _config(stack: Stack) -> ShardConfig:
-    return ShardConfig(
-        ticks_table=stack.ticks_table,
-        alerts_table=stack.alerts_table,
-        archive_bucket=stack.archive_bucket,
-        alert_topic_arn=stack.alert_topic_arn,
-        archive_seconds=60,
-        max_clock_skew_seconds=300,
-        retention_days=30,
-        rules=Rules(sma_fast=3, sma_slow=7),
-    )
+    os.environ.update(stack.environment())
+    flags = ["--archive-seconds=60", "--sma-fast=3", "--sma-slow=7"]
+    return read_settings(ConsumerSettings, flags, "consume").shard_config()
 
 
 def _payloads(start: datetime) -> list[bytes]:
