@@ -68,12 +68,29 @@ class Trino:
         yield page
 
 
+def command() -> list[str]:
+    """Give the command that starts Trino and prints its URL; the first time, install it.
+
+    Raises
+    ------
+    UserError
+        It cannot be installed; the message says why.
+
+    """
+    java_home = _find_java()
+    jars = _install(java_home)
+    java = str(java_home / "bin" / "java")
+    return [java, f"--add-modules={_MODULE}", "-Xmx1g", "-cp", f"{jars}/*", str(_FOLDER / "Serve.java")]
+
+
 @contextmanager
-def running(folder: Path, aws_url: str, database: str) -> Iterator[Trino]:
-    """Run a Trino; the first time, install it.
+def running(command: list[str], folder: Path, aws_url: str, database: str) -> Iterator[Trino]:
+    """Run a Trino.
 
     Parameters
     ----------
+    command
+        What starts it.
     folder
         Where its log goes.
     aws_url
@@ -84,13 +101,10 @@ def running(folder: Path, aws_url: str, database: str) -> Iterator[Trino]:
     Raises
     ------
     UserError
-        It cannot be installed or started; the message says why.
+        It did not start; the message says why.
 
     """
-    java_home = _find_java()
-    jars = _install(java_home)
-    java = [str(java_home / "bin" / "java"), f"--add-modules={_MODULE}", "-Xmx1g", "-cp", f"{jars}/*"]
-    process = Child("trino", [*java, str(_FOLDER / "Serve.java")], folder)
+    process = Child("trino", command, folder)
     try:
         trino = Trino(await_line(process, _START_SECONDS), database)
         trino.query(_create_catalog(aws_url))

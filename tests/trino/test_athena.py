@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from common.errors import UserError
 from common.settings import read_settings
 from common.tick import Tick
 from consumer.config import ShardConfig
@@ -26,7 +27,7 @@ from infra.local.stack import Stack, deploy, use_endpoint
 from tests.bad_records import NOT_TICKS
 from tests.functional.test_processor import Stores, batch, quote, record, run
 from tests.templates import STACK, Template
-from tests.trino.server import QueryError, Trino, running
+from tests.trino import server
 
 pytestmark = pytest.mark.timeout(1200)  # the first time, Trino is fetched
 
@@ -65,11 +66,20 @@ class Archive(NamedTuple):
     payloads: list[bytes]
     stack: Stack
     stores: Stores
-    trino: Trino
+    trino: server.Trino
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
+def command() -> list[str]:
+    """What starts Trino."""
+    try:
+        return server.command()
+    except UserError as error:
+        pytest.exit(str(error), 1)
+
+
+@pytest.fixture(scope="module")
+def archive(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
     """The archive of a window of today, with the stack's catalog over it."""
     folder = tmp_path_factory.mktemp("athena")
     aws = Child("embedded-aws", [sys.executable, "-m", "infra.local.embedded_aws"], folder)
@@ -81,7 +91,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
             _create_catalog(stack)
             config, payloads = _config(stack), _payloads(datetime.now(UTC) - timedelta(minutes=5))
             _consume(config, payloads)
-            with running(folder, url, DATABASE) as trino:
+            with server.running(command, folder, url, DATABASE) as trino:
                 yield Archive(payloads, stack, Stores(config, stack.queue_url), trino)
     finally:
         aws.kill()
@@ -231,7 +241,7 @@ def test_other_columns_would_fail(archive: Archive) -> None:
         boto3.client("glue").create_table(
             DatabaseName=DATABASE, TableInput={**received, "Name": name, "StorageDescriptor": other}
         )
-    with pytest.raises(QueryError):
+    with pytest.raises(server.QueryError):
         archive.trino.query("SELECT * FROM with_number WHERE dt = current_date")
     found = archive.trino.query("SELECT * FROM without_settings WHERE dt = current_date")
     assert "Apple Inc." in {row["symbol"] for row in found}
