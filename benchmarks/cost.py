@@ -24,7 +24,7 @@ from producer.aggregation import aggregate
 from producer.clock import Clock
 from producer.feeds.replay import Replay
 from producer.settings import ProducerSettings
-from tests.templates import ROOT, SERVICES, STACK, Template
+from tests.templates import ROOT, STACK, Template, services
 
 HOURS = 730
 SECONDS = HOURS * 3600
@@ -122,7 +122,7 @@ class Bill:
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
         self._stack = Template(STACK, deployment.stores)
-        self._services = Template(SERVICES, {"Image": "tickertape:1", **deployment.services})
+        self._services = services(self._stack, **deployment.services)
         self._settings = self._services.environment("ConsumerTask")
         self._quotes = process(deployment.interval_seconds, deployment.alert_cooldown_seconds)
         self._ticks = deployment.ticks * SECONDS
@@ -207,7 +207,9 @@ class Bill:
     def _tick_storage(self) -> float:
         size = self._quotes.row_bytes + ITEM_OVERHEAD_BYTES
         kept = self._deployment.ticks * int(self._settings["RETENTION_DAYS"]) * 24 * 3600
-        return kept * size / GB * (TABLE_GB + POINT_IN_TIME_GB)
+        table = self._stack.of_type("DynamoDB::Table")["TicksTable"]
+        is_backed_up = table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] == "true"
+        return kept * size / GB * (TABLE_GB + (POINT_IN_TIME_GB if is_backed_up else 0))
 
     def _leases(self) -> float:
         renewals = LEASE_RENEWALS_A_FAILOVER_TIME * 1000 / self._deployment.kcl_failover_milliseconds
@@ -328,6 +330,7 @@ CHANGES: dict[str, Callable[[Deployment], Deployment]] = {
     "`RetrievalMode=FANOUT`": lambda d: d.with_stores(RetrievalMode="FANOUT"),
     "`AGGREGATE=true`, `PUBLISH_LINGER_MILLISECONDS=1000`, 4 instead of 16 shards": _aggregate,
     "`BillingMode: PROVISIONED` of `TicksTable`, autoscaled": lambda d: replace(d, provisioned_tables=True),
+    "`TicksPointInTimeRecovery=true`": lambda d: d.with_stores(TicksPointInTimeRecovery="true"),
     "`RetentionDays=7`": lambda d: d.with_services(RetentionDays=7),
     "`ARCHIVE_SECONDS=300`": lambda d: replace(d, archive_seconds=300),
     "`ALERT_COOLDOWN_SECONDS=3600`": lambda d: replace(d, alert_cooldown_seconds=3600),

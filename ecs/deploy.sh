@@ -74,7 +74,7 @@ scan-image() {
 }
 
 deploy() {
-    local stores services
+    local stores services outputs
     read -ra stores <<<"${STORES:-}"
     read -ra services <<<"${SERVICES:-}"
     case $IMAGE in # push ends the tag with it
@@ -84,9 +84,12 @@ deploy() {
     aws cloudformation deploy --stack-name "$STACK" --template-file infra/stack.yaml \
         --capabilities CAPABILITY_IAM --no-fail-on-empty-changeset \
         ${stores[@]+--parameter-overrides "${stores[@]}"}
+    # The services' template has a parameter of the same name for each of the first stack's outputs.
+    read -ra outputs <<<"$(aws cloudformation describe-stacks --stack-name "$STACK" \
+        --query "join(' ', Stacks[0].Outputs[].join('=', [OutputKey, OutputValue]))" --output text)"
     aws cloudformation deploy --stack-name "$STACK-services" --template-file ecs/services.yaml \
         --no-fail-on-empty-changeset \
-        --parameter-overrides "Stack=$STACK" "Image=$IMAGE" ${services[@]+"${services[@]}"}
+        --parameter-overrides "${outputs[@]}" "Image=$IMAGE" ${services[@]+"${services[@]}"}
     aws cloudformation describe-stacks --stack-name "$STACK-services" \
         --query "Stacks[0].Outputs[?OutputKey=='Dashboard'].OutputValue" --output text
 }

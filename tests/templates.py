@@ -8,15 +8,25 @@ from typing import Any
 
 from cfnlint.decode import cfn_yaml
 
+from tests import answers
+
 ROOT = Path(__file__).parents[1]
 STACK = ROOT / "infra" / "stack.yaml"
 SERVICES = ROOT / "ecs" / "services.yaml"
+BUDGET = ROOT / "infra" / "budget.yaml"
+TEMPLATES = (STACK, SERVICES, BUDGET)
+"""All that there are."""
+
+_STACK_NAMES = {STACK: "tickertape", SERVICES: "tickertape-services", BUDGET: "tickertape-budget"}
+_GIVEN = {"Image": "tickertape:1", "OperatorEmail": "a@b.example"}
+"""Parameters without a default that no other stack's outputs tell."""
 
 _PSEUDO = {
     "AWS::AccountId": "123456789012",
     "AWS::Partition": "aws",
     "AWS::Region": "eu-central-1",
     "AWS::StackName": "tickertape",
+    "AWS::URLSuffix": "amazonaws.com",
 }
 _ABSENT = object()
 
@@ -26,10 +36,7 @@ class RefusedError(Exception):
 
 
 class Template:
-    """A template with values for its parameters.
-
-    What only a deployment knows, as the ARN of a resource or what another stack exports, becomes a text that tells
-    where it is from: ``<Stream.Arn>``, ``<tickertape-StreamName>``.
+    """A template with values for its parameters, and with what AWS would answer for everything else.
 
     Parameters
     ----------
@@ -37,8 +44,8 @@ class Template:
         The template's file.
     parameters
         Values that are not the defaults.
-    deployed
-        What stands in for those texts, for instance ``{"<tickertape-StreamName>": "quotes"}``.
+    pseudo
+        ``AWS::StackName``, ``AWS::Region`` and the like, where they are not the usual ones.
 
     Raises
     ------
@@ -52,10 +59,12 @@ class Template:
         path: Path,
         parameters: Mapping[str, str | int] | None = None,
         *,
-        deployed: Mapping[str, str] | None = None,
+        pseudo: Mapping[str, str] | None = None,
     ) -> None:
         self._template = _read(path)
-        self._deployed = deployed or {}
+        self.pseudo = {**_PSEUDO, **(pseudo or {})}
+        self._answers: dict[str, str] = {}
+        self._resolved: dict[str, dict[str, Any]] = {}
         declared, given = self._template["Parameters"], parameters or {}
         if unknown := given.keys() - declared.keys():
             raise RefusedError(f"no such parameters: {unknown}")
@@ -69,11 +78,12 @@ class Template:
     @property
     def resources(self) -> dict[str, dict[str, Any]]:
         """What would be created: type, properties, policies, by logical name."""
-        found = {}
-        for name, resource in self._template["Resources"].items():
-            if "Condition" not in resource or self._condition(resource["Condition"]):
-                found[name] = {**resource, "Properties": self._resolve(resource.get("Properties", {}))}
-        return found
+        created = {name: r for name, r in self._template["Resources"].items() if self._exists(r)}
+        return {name: {**self._attributes(r), "Properties": self._properties(name)} for name, r in created.items()}
+
+    def _attributes(self, resource: Mapping[str, Any]) -> dict[str, Any]:
+        """Type, policies, metadata: all but the properties."""
+        return {name: self._resolve(value) for name, value in resource.items() if name != "Properties"}
 
     def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
         """Properties of the resources of one type, by logical name."""
@@ -91,9 +101,12 @@ class Template:
 
     @property
     def outputs(self) -> dict[str, Any]:
-        """Each output with its value and export."""
-        found: dict[str, Any] = self._resolve(self._template["Outputs"])
-        return found
+        """Each output with its value."""
+        outputs = self._template.get("Outputs", {})
+        return {name: self._resolve(output) for name, output in outputs.items() if self._exists(output)}
+
+    def _exists(self, about: Mapping[str, Any]) -> bool:
+        return "Condition" not in about or self._condition(about["Condition"])
 
     def _condition(self, name: str) -> bool:
         return bool(self._resolve(self._template["Conditions"][name]))
@@ -117,16 +130,28 @@ class Template:
             return _ABSENT
         if name in self._values:
             return self._values[name]
-        return _PSEUDO.get(name) or self._known(name)
+        return self.pseudo.get(name) or self.answer(name)
 
-    def _known(self, name: str) -> str:
-        return self._deployed.get(f"<{name}>", f"<{name}>")
+    def answer(self, name: str) -> str:
+        """Give what AWS would, for `!Ref` of a resource (its name) or `!GetAtt` (with a dot and the attribute)."""
+        if name not in self._answers:
+            logical, _, attribute = name.partition(".")
+            resource = self._template["Resources"].get(logical)
+            assert resource is not None, f"there is no {name}"
+            assert self._exists(resource), f"{name} is named where it does not exist"
+            self._answers[name] = answers.answer(
+                resource["Type"], logical, attribute or None, self._properties(logical), self.pseudo
+            )
+        return self._answers[name]
+
+    def _properties(self, logical: str) -> dict[str, Any]:
+        if logical not in self._resolved:
+            properties = self._template["Resources"][logical].get("Properties", {})
+            self._resolved[logical] = self._resolve(properties)
+        return self._resolved[logical]
 
     def _getatt(self, argument: str | list[str]) -> str:
-        return self._known(argument if isinstance(argument, str) else ".".join(argument))
-
-    def _importvalue(self, argument: object) -> str:
-        return self._known(str(self._resolve(argument)))
+        return self.answer(argument if isinstance(argument, str) else ".".join(argument))
 
     def _sub(self, argument: str | list[Any]) -> str:
         text, more = argument if isinstance(argument, list) else (argument, {})
@@ -152,20 +177,27 @@ class Template:
     def _and(self, argument: list[Any]) -> bool:
         return all(map(self._resolve, argument))
 
+    def _or(self, argument: list[Any]) -> bool:
+        return any(map(self._resolve, argument))
+
+    def _join(self, argument: list[Any]) -> str:
+        separator, parts = argument
+        return str(self._resolve(separator)).join(map(str, self._resolve(parts)))
+
     def _contains(self, argument: list[Any]) -> bool:
         members, value = map(self._resolve, argument)
-        return value in members
+        return str(value) in map(str, members)
 
     def _select(self, argument: list[Any]) -> Any:  # noqa: ANN401  (a member)
         index, members = map(self._resolve, argument)
-        return members[int(index)] if isinstance(members, list) else f"{members}[{index}]"
+        return members[int(index)]
 
     def _split(self, argument: list[Any]) -> list[str]:
         separator, text = map(self._resolve, argument)
         return str(text).split(separator)
 
-    def _getazs(self, _: object) -> str:
-        return "<zones>"
+    def _getazs(self, _: object) -> list[str]:
+        return [self.pseudo["AWS::Region"] + letter for letter in "abc"]
 
     def _findinmap(self, argument: list[Any]) -> Any:  # noqa: ANN401  (what the map holds)
         name, *keys = map(self._resolve, argument)
@@ -173,6 +205,28 @@ class Template:
         for key in keys:
             found = found[key]
         return found
+
+
+def deployable(
+    path: Path,
+    parameters: Mapping[str, str | int] | None = None,
+    *,
+    stores: Template | None = None,
+    pseudo: Mapping[str, str] | None = None,
+) -> Template:
+    """Give a template with these parameters, and with what else it needs, as the first stack's outputs tell it."""
+    pseudo = {"AWS::StackName": _STACK_NAMES.get(path, "tickertape"), **(pseudo or {})}
+    needed = [name for name, about in _read(path)["Parameters"].items() if "Default" not in about]
+    if stores is None and needed:
+        stores = Template(STACK, pseudo={**pseudo, "AWS::StackName": _STACK_NAMES[STACK]})
+    outputs = {name: output["Value"] for name, output in stores.outputs.items()} if stores else {}
+    passed = {name: outputs[name] if name in outputs else _GIVEN[name] for name in needed}
+    return Template(path, {**passed, **(parameters or {})}, pseudo=pseudo)
+
+
+def services(stores: Template | None = None, /, **parameters: str | int) -> Template:
+    """Give the services' template with an image, and with what `make deploy` passes on from the first stack."""
+    return deployable(SERVICES, parameters, stores=stores)
 
 
 def listed(value: str | list[str]) -> list[str]:

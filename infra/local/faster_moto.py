@@ -229,7 +229,8 @@ def _with_dropped_properties(create: Callable[..., Any]) -> Callable[..., Any]:
         time_to_live = properties.get("TimeToLiveSpecification", {})
         if time_to_live.get("Enabled"):
             table.ttl = {"TimeToLiveStatus": "ENABLED", "AttributeName": time_to_live["AttributeName"]}
-        if properties.get("PointInTimeRecoverySpecification", {}).get("PointInTimeRecoveryEnabled"):
+        recovery = properties.get("PointInTimeRecoverySpecification", {})
+        if recovery.get("PointInTimeRecoveryEnabled") in {True, "true"}:  # a parameter is a text
             table.continuous_backups["PointInTimeRecoveryDescription"] = {"PointInTimeRecoveryStatus": "ENABLED"}
         return table
 

@@ -6,7 +6,7 @@ import pytest
 
 from common import aws
 from tests.containers.docker import Compose, docker, inspect, wait_until
-from tests.templates import SERVICES, Template
+from tests.templates import Template, services
 
 _TRANSLATED = {
     "Command",
@@ -47,10 +47,9 @@ def test_tasks_run_as_they_are_defined(system: Compose) -> None:
     """With each task's command, environment and limits ticks get to the table, and both tasks stop in time."""
     system.stores()
     outputs = aws.client("cloudformation").describe_stacks()["Stacks"][0]["Outputs"]
-    imports = {f"<tickertape-{output['OutputKey']}>": output["OutputValue"] for output in outputs}
-    parameters: dict[str, str | int] = {"Image": "tickertape:latest", "FeedIntervalSeconds": 1}
-    services = Template(SERVICES, parameters, deployed=imports)
-    consumer, producer = (_run(services, task, system) for task in ("ConsumerTask", "ProducerTask"))
+    passed = {output["OutputKey"]: output["OutputValue"] for output in outputs}
+    template = services(**passed, Image="tickertape:latest", FeedIntervalSeconds=1)
+    consumer, producer = (_run(template, task, system) for task in ("ConsumerTask", "ProducerTask"))
     try:
         wait_until(lambda: system.stores().count_ticks() > 0, 150, "rows are being written")
         wait_until(lambda: inspect(consumer, ".State.Health.Status") == "healthy", 60, "the task is healthy")
@@ -61,9 +60,9 @@ def test_tasks_run_as_they_are_defined(system: Compose) -> None:
         docker("rm", "--force", "--volumes", producer, consumer)
 
 
-def _run(services: Template, name: str, system: Compose) -> str:
+def _run(template: Template, name: str, system: Compose) -> str:
     """Start a task's container with what its definition says; gives its id."""
-    task, container = services.of_type("ECS::TaskDefinition")[name], services.container(name)
+    task, container = template.of_type("ECS::TaskDefinition")[name], template.container(name)
     assert container.keys() <= _TRANSLATED, "the definition says more than this test translates"
     assert container["ReadonlyRootFilesystem"]
     flags = ["--read-only", "--network", system.network, "--user", container["User"]]
@@ -85,6 +84,6 @@ def _run(services: Template, name: str, system: Compose) -> str:
         flags += ["--health-cmd", " ".join(command), "--health-interval", f"{health['Interval']}s"]
         flags += ["--health-timeout", f"{health['Timeout']}s", "--health-retries", str(health["Retries"])]
         flags += ["--health-start-period", f"{health['StartPeriod']}s"]
-    for variable, value in (services.environment(name) | _WHAT_ECS_GIVES).items():
+    for variable, value in (template.environment(name) | _WHAT_ECS_GIVES).items():
         flags += ["--env", f"{variable}={value}"]
     return docker("run", "--detach", *flags, container["Image"], *container["Command"])

@@ -18,7 +18,7 @@ from moto.server import ThreadedMotoServer
 
 from producer.settings import ProducerSettings
 from tests.functional.kinesis_stub import KinesisStub, RefusedError
-from tests.templates import SERVICES, Template
+from tests.templates import services
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -167,7 +167,7 @@ def test_the_report_is_a_log_line_and_cloudwatch_metrics(
         "waiting": "Count",
         "feed_lag_seconds": "Seconds",
     }
-    (dashboard,) = Template(SERVICES, {"Image": "tickertape:1"}).of_type("CloudWatch::Dashboard").values()
+    (dashboard,) = services().of_type("CloudWatch::Dashboard").values()
     shown = set(re.findall(r'\["Tickertape", "(\w+)", "StreamName"', dashboard["DashboardBody"]))
     assert shown
     assert shown <= {metric["Name"] for metric in directive["Metrics"]}

@@ -15,7 +15,6 @@ _UNKNOWN_TYPES = {
     "AWS::ApplicationAutoScaling::ScalableTarget",
     "AWS::ApplicationAutoScaling::ScalingPolicy",
     "AWS::Athena::NamedQuery",
-    "AWS::Budgets::Budget",
 }
 
 

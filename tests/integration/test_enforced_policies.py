@@ -16,7 +16,7 @@ from tests.integration import ministack
 from tests.integration.pipeline import APPLICATION, STACK_NAME, Pipeline
 from tests.integration.traffic import first_bars, traffic
 from tests.oracle import Settings, expect
-from tests.templates import ROOT, SERVICES, STACK, Template
+from tests.templates import ROOT, SERVICES, STACK, Template, services
 
 SUBSCRIBED = {"AlertEmail": "a@b.example", "AlertPhone": "+4915112345678", "OperatorEmail": "a@b.example"}
 _DENIALS = {"403", "AccessDenied", "AccessDeniedException", "AuthorizationError"}
@@ -198,7 +198,7 @@ def refusal(client: Any, operation: str, **request: Any) -> str:  # noqa: ANN401
 def test_both_templates_deploy(account: Pipeline, network: str) -> None:
     """Each resource comes into being, and the tasks are told the names that the first stack gave."""
     name = f"services-{network.partition('_')[0].lower()}"
-    parameters = {"Image": "tickertape:1", "Stack": STACK_NAME, "Network": network}
+    parameters = {"Image": "tickertape:1", "Network": network, **account.outputs}
     account.deploy(name, ministack.understood(SERVICES), parameters)
     assert created(account, STACK_NAME) == expected(Template(STACK, SUBSCRIBED))
     assert created(account, name) == expected(Template(SERVICES, parameters))
@@ -217,9 +217,9 @@ def test_both_templates_deploy(account: Pipeline, network: str) -> None:
 def test_documents_tell_what_is_refused() -> None:
     """docs/deploy.md names each type of resource that this deployment goes without."""
     text = (ROOT / "docs" / "deploy.md").read_text()
-    resources = [*Template(STACK).resources.values(), *Template(SERVICES, {"Image": "tickertape:1"}).resources.values()]
+    resources = [*Template(STACK).resources.values(), *services().resources.values()]
     types = {resource["Type"] for resource in resources if ministack.refuses(resource)}
-    assert len(types) == 5
+    assert len(types) == 4
     assert [kind for kind in types if f"`{kind}`" not in text] == []
 
 

@@ -6,16 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.integration.pipeline import APPLICATION, Pipeline, Put
-from tests.templates import SERVICES, STACK, Template
+from tests.templates import STACK, Template, services
 
 Metric = tuple[str, str, str]
 """Name of a metric, of its dimension and that one's value."""
 
-_SERVICES = Template(
-    SERVICES,
-    {"Image": "tickertape:1"},
-    deployed={"<tickertape-ApplicationName>": APPLICATION, "<tickertape-RetrievalMode>": "POLLING"},
-)
+_SERVICES = services(ApplicationName=APPLICATION)
 _TIMEOUT_SECONDS = 120
 
 

@@ -11,7 +11,7 @@ from common.settings import CommandSettings, read_settings
 from consumer.settings import ConsumerSettings
 from infra.local.settings import LocalSettings
 from producer.settings import ProducerSettings
-from tests.templates import SERVICES, STACK, Template
+from tests.templates import STACK, TEMPLATES, Template, services
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -75,7 +75,7 @@ def test_parameters_of_the_stores_are_valid(parameters: dict[str, str]) -> None:
 @pytest.mark.parametrize("parameters", _parameters("SERVICES"), ids=str)
 def test_parameters_of_the_services_are_valid(parameters: dict[str, str]) -> None:
     """Each deployment that is shown sets parameters that ecs/services.yaml takes."""
-    assert Template(SERVICES, {"Image": "tickertape:1", **parameters}).resources
+    assert services(**parameters).resources
 
 
 def test_there_are_deployments_to_check() -> None:
@@ -87,9 +87,7 @@ def test_parameters_in_the_text_exist() -> None:
     """Each parameter that the README names in its text, with its default, is one of a template."""
     section = README[README.index("## Deploy") : README.index("## Cost")]
     named = re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+)`(?: \((\d+)\))?", section)
-    declared = {
-        name: about for path in (STACK, SERVICES) for name, about in cfn_yaml.load(str(path))["Parameters"].items()
-    }
+    declared = {name: about for path in TEMPLATES for name, about in cfn_yaml.load(str(path))["Parameters"].items()}
     assert len(named) >= 8
     for name, default in named:
         assert name in declared

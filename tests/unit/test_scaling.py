@@ -8,7 +8,7 @@ import pytest
 from moto import mock_aws
 
 from tests.scaling import TargetTracking
-from tests.templates import SERVICES, Template
+from tests.templates import services
 
 METRICS_LATE = 2
 START_MINUTES = 2
@@ -38,7 +38,7 @@ class Service:
         spot: int = 1000,
         **parameters: int,
     ) -> None:
-        template = Template(SERVICES, {"Image": "tickertape:1", **parameters})
+        template = services(**parameters)
         (policy,) = template.of_type("ApplicationAutoScaling::ScalingPolicy").values()
         (limits,) = template.of_type("ApplicationAutoScaling::ScalableTarget").values()
         least = limits["MinCapacity"]
@@ -139,17 +139,15 @@ def test_no_metrics_no_change() -> None:
 def test_aws_takes_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Application Auto Scaling's API accepts target and policy as they are in the template."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    template = Template(
-        SERVICES, {"Image": "tickertape:1"}, deployed={"<Cluster>": "services", "<ConsumerService.Name>": "consumer"}
-    )
+    template = services()
     (target,) = template.of_type("ApplicationAutoScaling::ScalableTarget").values()
     (policy,) = template.of_type("ApplicationAutoScaling::ScalingPolicy").values()
     resource = {name: target[name] for name in ("ServiceNamespace", "ScalableDimension", "ResourceId")}
     with mock_aws():
         ecs = boto3.client("ecs")
-        ecs.create_cluster(clusterName="services")
+        ecs.create_cluster(clusterName="tickertape-services")
         ecs.register_task_definition(family="f", containerDefinitions=[{"name": "c", "image": "i", "memory": 128}])
-        ecs.create_service(cluster="services", serviceName="consumer", taskDefinition="f", desiredCount=1)
+        ecs.create_service(cluster="tickertape-services", serviceName="consumer", taskDefinition="f", desiredCount=1)
         scaling = boto3.client("application-autoscaling")
         scaling.register_scalable_target(
             **resource, MinCapacity=target["MinCapacity"], MaxCapacity=target["MaxCapacity"]

@@ -1,68 +1,208 @@
-"""infra/stack.yaml and ecs/services.yaml: right for AWS, least privilege, and no way to say nonsense to them."""
+"""The CloudFormation templates: right for AWS, least privilege, and no way to say nonsense to them."""
 
+import copy
 import json
 import re
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cfnlint.decode import cfn_yaml
 
 from common.tick import Tick
-from tests.templates import ROOT, SERVICES, STACK, RefusedError, Template, listed
+from tests.registry import faults
+from tests.templates import (
+    BUDGET,
+    ROOT,
+    SERVICES,
+    STACK,
+    TEMPLATES,
+    RefusedError,
+    Template,
+    deployable,
+    listed,
+    services,
+)
+from tests.variants import variants
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # about setuptools, which parliament still uses
     from parliament import analyze_policy_string
 
-DEPLOYED = {
-    "<Stream>": "quotes",
-    "<Stream.Arn>": "arn:aws:kinesis:eu-central-1:123456789012:stream/quotes",
-    "<TicksTable.Arn>": "arn:aws:dynamodb:eu-central-1:123456789012:table/ticks",
-    "<AlertsTable.Arn>": "arn:aws:dynamodb:eu-central-1:123456789012:table/alerts",
-    "<ArchiveBucket>": "archive",
-    "<ArchiveBucket.Arn>": "arn:aws:s3:::archive",
-    "<AlertTopic>": "arn:aws:sns:eu-central-1:123456789012:alerts",
-    "<ProducerLogs.Arn>": "arn:aws:logs:eu-central-1:123456789012:log-group:/tickertape/producer:*",
-    "<ConsumerLogs.Arn>": "arn:aws:logs:eu-central-1:123456789012:log-group:/tickertape/consumer:*",
-}
 ROLES = ("ProducerRole", "ConsumerRole", "ExecutionRole")
 TASKS = ("ProducerTask", "ConsumerTask")
 WITHOUT_RESOURCES = {"cloudwatch:PutMetricData", "ecr:GetAuthorizationToken"}
 """Actions that AWS cannot limit to resources."""
 
+LONGEST_STACK_NAME = 35
+"""With the account's number and the longest name of a region, a bucket's name has 63 characters: what S3 takes."""
+
 LARGEST_TEMPLATE_BYTES = 51_200
 """Larger ones need a bucket to be deployed from."""
 
 
-def services(**parameters: str | int) -> Template:
-    """The services, with an image."""
-    return Template(SERVICES, {"Image": "tickertape:1", **parameters})
-
-
 def statements(role: str, **parameters: str | int) -> list[dict[str, Any]]:
     """What a role of the stack may do."""
-    policies = Template(STACK, parameters, deployed=DEPLOYED).of_type("IAM::Role")[role]["Policies"]
+    policies = Template(STACK, parameters).of_type("IAM::Role")[role]["Policies"]
     return [statement for policy in policies for statement in policy["PolicyDocument"]["Statement"]]
 
 
-@pytest.mark.parametrize("path", [STACK, SERVICES], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
 def test_template_is_right_for_aws(path: Path) -> None:
-    """The linter that knows CloudFormation's own schemas finds nothing to say, and no bucket is needed to deploy."""
+    """The linter that knows CloudFormation has nothing to say in any region, and no bucket is needed to deploy."""
+    regions = "us-east-1" if path == BUDGET else "ALL_REGIONS"  # budgets belong to no region, and not all know them
     lint = Path(sys.executable).with_name("cfn-lint")
-    result = subprocess.run([str(lint), str(path)], capture_output=True, text=True, timeout=120, check=False)
+    command = [str(lint), "--regions", regions, "--", str(path)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert len(path.read_bytes()) < LARGEST_TEMPLATE_BYTES
+
+
+PLACES = {
+    "usual": {},
+    "longest-names": {"AWS::StackName": "t" * LONGEST_STACK_NAME + "-services", "AWS::Region": "ap-southeast-1"},
+    "another-partition": {"AWS::Partition": "aws-us-gov", "AWS::Region": "us-gov-west-1"},
+}
+"""Where and under which name a stack may be deployed."""
+
+
+def refused(path: Path, **pseudo: str) -> set[str]:
+    """What AWS would refuse of a template, whatever its parameters are."""
+    found, seen = set(), set()
+    for template in variants(path, **pseudo):
+        assert all(len(str(output["Value"])) <= 1024 for output in template.outputs.values())
+        for name, resource in template.resources.items():
+            text = name + json.dumps(resource["Properties"])
+            if text not in seen:
+                seen.add(text)
+                region, partition = template.pseudo["AWS::Region"], template.pseudo["AWS::Partition"]
+                told = faults(resource["Type"], resource["Properties"], region=region, partition=partition)
+                found |= {f"{name}: {fault}" for fault in told}
+    assert seen
+    return found
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
+def test_aws_takes_every_resource(path: Path, place: str) -> None:
+    """With what AWS answers to each function put in, whatever is chosen, no schema and no service refuses anything."""
+    pseudo = dict(PLACES[place])
+    if path == STACK and "AWS::StackName" in pseudo:
+        pseudo["AWS::StackName"] = pseudo["AWS::StackName"].removesuffix("-services")
+    if path != BUDGET or place == "usual":
+        assert refused(path, **pseudo) == set()
+
+
+def _set(*keys: str | int, to: Any) -> Callable[[dict[str, Any]], None]:  # noqa: ANN401  (whatever a template holds)
+    """Plant a fault: put a value at this place of a template's resources."""
+
+    def plant(resources: dict[str, Any]) -> None:
+        place: Any = resources
+        for key in keys[:-1]:
+            place = place[key]
+        place[keys[-1]] = to
+
+    return plant
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"Ref": name}
+
+
+def _arn(name: str) -> dict[str, list[str]]:
+    return {"Fn::GetAtt": [name, "Arn"]}
+
+
+_TAGGED = {"Fn::If": ["IsPublic", _ref("InternetRoute"), "none"]}
+_CONTAINER = ("ConsumerTask", "Properties", "ContainerDefinitions", 0)
+_NETWORK = ("ConsumerService", "Properties", "NetworkConfiguration", "AwsvpcConfiguration")
+_POLICY = ("ProducerRole", "Properties", "Policies", 0)
+PLANTED: list[tuple[Path, Callable[[dict[str, Any]], None], str]] = [
+    (SERVICES, _set("ProducerService", "Properties", "Tags", to=[{"Key": "route", "Value": _TAGGED}]), "no tag"),
+    (SERVICES, _set("Cluster", "Properties", "Tags", to=[{"Key": "for", "Value": "you & me"}]), "no tag"),
+    (SERVICES, _set("Cluster", "Properties", "Tags", to=[{"Key": "aws:x", "Value": "y"}]), "AWS's own"),
+    (SERVICES, _set("Vpc", "Properties", "Tags", to=[{"Key": "long", "Value": "x" * 257}]), "too long"),
+    (SERVICES, _set("KinesisEndpoint", "Properties", "Tags", to=[{"Key": "a#b", "Value": "x"}]), "no tag"),
+    (
+        SERVICES,
+        _set("TasksSecurityGroup", "Properties", "GroupDescription", to="Tasks – ours"),
+        "GroupDescription",
+    ),
+    (SERVICES, _set("InternetRoute", "Properties", "RouteTableId", to=_ref("FirstSubnetRoutes")), "RouteTableId"),
+    (SERVICES, _set("InternetRoute", "Properties", "GatewayId", to=_ref("GatewayAttachment")), "GatewayId"),
+    (SERVICES, _set("S3Endpoint", "Properties", "RouteTableIds", to=[_ref("Vpc")]), "RouteTableIds"),
+    (SERVICES, _set(*_NETWORK, "Subnets", to=[_ref("SubnetIds")]), "Subnets"),
+    (SERVICES, _set(*_NETWORK, "SecurityGroups", to=[_ref("Cluster")]), "SecurityGroups"),
+    (SERVICES, _set("ConsumerService", "Properties", "TaskDefinition", to=_ref("Cluster")), "TaskDefinition"),
+    (SERVICES, _set("ConsumerService", "Properties", "ServiceName", to="the consumer"), "ServiceName"),
+    (SERVICES, _set("ConsumerTask", "Properties", "Memory", to="3000"), "Fargate has no 3000 MiB"),
+    (SERVICES, _set("ConsumerTask", "Properties", "TaskRoleArn", to=_ref("ConsumerLogs")), "TaskRoleArn"),
+    (SERVICES, _set(*_CONTAINER, "StopTimeout", to=300), "StopTimeout"),
+    (SERVICES, _set(*_CONTAINER, "Environment", 1, "Value", to=_ref("AlertTopicArn")), "STREAM_NAME"),
+    (
+        SERVICES,
+        _set("ConsumerScaling", "Properties", "ResourceId", to={"Fn::Sub": "service/${Cluster}/${ConsumerService}"}),
+        "ResourceId",
+    ),
+    (SERVICES, _set("BehindAlarm", "Properties", "AlarmActions", to=[_ref("Cluster")]), "AlarmActions"),
+    (SERVICES, _set("BehindAlarm", "Properties", "AlarmDescription", to="x" * 1025), "AlarmDescription"),
+    (SERVICES, _set("BehindAlarm", "Properties", "Dimensions", 0, "Name", to="Stream"), "write down"),
+    (SERVICES, _set("BehindAlarm", "Properties", "Statistic", to="Mean"), "Statistic"),
+    (
+        SERVICES,
+        _set("BehindAlarm", "Properties", "Dimensions", to=[{"Name": "ServiceName", "Value": _ref("ConsumerService")}]),
+        "is no ServiceName",
+    ),
+    (SERVICES, _set("BehindAlarm", "Properties", "Threshold", to={"Fn::Sub": "${BehindSeconds} s"}), "Threshold"),
+    (SERVICES, _set("Dashboard", "Properties", "DashboardBody", to='{"widgets": [}'), "DashboardBody"),
+    (STACK, _set("Stream", "Properties", "RetentionPeriodHours", to=1), "RetentionPeriodHours"),
+    (STACK, _set("Stream", "Properties", "Arn", to="x"), "AWS sets it"),
+    (STACK, _set("TicksTable", "Properties", "TableName", to=_arn("AlertsTable")), "TableName"),
+    (STACK, _set("ArchiveBucket", "Properties", "BucketName", to={"Fn::Sub": "A_${AWS::Region}"}), "BucketName"),
+    (STACK, _set("ArchiveBucketPolicy", "Properties", "Bucket", to=_arn("ArchiveBucket")), "Bucket"),
+    (
+        STACK,
+        _set("AlertTopicPolicy", "Properties", "Topics", to=[_ref("AlertTopicName")]),
+        "Topics",
+    ),
+    (STACK, _set("OperatorTopic", "Properties", "DisplayName", to="Tickertape – alarms"), "DisplayName"),
+    (STACK, _set("OperatorTopic", "Properties", "KmsMasterKeyId", to=_ref("Stream")), "KmsMasterKeyId"),
+    (STACK, _set("ConsumerRole", "Properties", "Description", to="What it may do – all of it"), "Description"),
+    (STACK, _set(*_POLICY, "PolicyDocument", "Statement", 0, "Resource", to=_ref("Stream")), "is no ARN"),
+    (
+        STACK,
+        _set(*_POLICY, "PolicyDocument", "Statement", 0, "Resource", to="arn:aws:kinesis:eu-central-1:1:stream/x"),
+        "another partition",
+    ),
+    (STACK, _set(*_POLICY, "PolicyName", to="what it may do"), "PolicyName"),
+    (STACK, _set("LeasesMetric", "Properties", "LogGroupName", to=_arn("ConsumerLogs")), "LogGroupName"),
+    (STACK, _set("Workgroup", "Properties", "Name", to="my queries"), "Name"),
+    (STACK, _set("MinuteBarsQuery", "Properties", "Name", to="x" * 129), "Name"),
+]
+"""Faults that the templates had, and their kin, and what is said about each."""
+
+
+@pytest.mark.parametrize(("path", "plant", "said"), PLANTED, ids=range(len(PLANTED)))
+def test_what_aws_refuses_is_found(
+    path: Path, plant: Callable[[dict[str, Any]], None], said: str, tmp_path: Path
+) -> None:
+    """Each fault that is put into a template is found, in some variant of it and at the right place."""
+    template = copy.deepcopy(cfn_yaml.load(str(path)))
+    plant(template["Resources"])
+    harmed = tmp_path / path.name
+    harmed.write_text(json.dumps(template))
+    found = refused(harmed, **PLACES["another-partition"])
+    assert any(said in fault for fault in found), found
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_policies_are_sound(role: str) -> None:
     """The linter that knows every action of AWS, its resources and conditions finds nothing to say."""
-    for policy in Template(STACK, {"RetrievalMode": "FANOUT"}, deployed=DEPLOYED).of_type("IAM::Role")[role][
-        "Policies"
-    ]:
+    for policy in Template(STACK, {"RetrievalMode": "FANOUT"}).of_type("IAM::Role")[role]["Policies"]:
         findings = analyze_policy_string(json.dumps(policy["PolicyDocument"])).findings
         assert [(finding.issue, finding.detail, finding.location) for finding in findings] == []
 
@@ -109,9 +249,9 @@ def test_only_tasks_of_this_account_take_roles(role: str) -> None:
 
 @pytest.mark.parametrize("name", ["TicksTable", "AlertsTable", "ArchiveBucket"])
 def test_what_was_recorded_outlives_the_stack(name: str) -> None:
-    """Deleting or replacing the stack's tables and bucket leaves them, with all that is in them."""
+    """Deleting or replacing the stack's tables and bucket leaves them; a creation that fails leaves nothing behind."""
     resource = Template(STACK).resources[name]
-    assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
 
 
 def test_everything_at_rest_is_encrypted() -> None:
@@ -128,37 +268,40 @@ def test_everything_at_rest_is_encrypted() -> None:
 
 
 def test_alarms_can_reach_the_operators() -> None:
-    """CloudWatch and Budgets may publish to the operators' topic and use its key; SNS's own they could not use."""
+    """CloudWatch may publish to the operators' topic and use its key; SNS's own it could not use."""
     stack = Template(STACK)
     topic = stack.of_type("SNS::Topic")["OperatorTopic"]
-    assert topic["KmsMasterKeyId"] == "<OperatorKey.Arn>"
-    allowed = {"cloudwatch.amazonaws.com", "budgets.amazonaws.com"}
+    assert topic["KmsMasterKeyId"].startswith("arn:aws:kms:")
     (publish,) = stack.of_type("SNS::TopicPolicy")["OperatorTopicPolicy"]["PolicyDocument"]["Statement"]
     use = stack.of_type("KMS::Key")["OperatorKey"]["KeyPolicy"]["Statement"][1]
-    assert set(publish["Principal"]["Service"]) == set(use["Principal"]["Service"]) == allowed
+    assert publish["Principal"] == use["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
     assert publish["Action"] == "sns:Publish"
     assert set(use["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey*"}
 
 
 def test_only_the_consumer_publishes_alerts() -> None:
-    """The topic's policy names the consumer's role and nobody else; SNS's own names everybody of the account."""
-    policy = Template(STACK).of_type("SNS::TopicPolicy")["AlertTopicPolicy"]
-    assert policy["Topics"] == ["<AlertTopic>"]
-    (publish,) = policy["PolicyDocument"]["Statement"]
-    assert publish["Principal"] == {"AWS": "<ConsumerRole.Arn>"}
+    """The topic's policy allows the consumer's role and nobody else, over TLS; SNS's own allows all of the account."""
+    stack = Template(STACK)
+    policy = stack.of_type("SNS::TopicPolicy")["AlertTopicPolicy"]
+    assert policy["Topics"] == [stack.outputs["AlertTopicArn"]["Value"]]
+    publish, only_tls = policy["PolicyDocument"]["Statement"]
+    assert publish["Principal"] == {"AWS": stack.outputs["ConsumerRoleArn"]["Value"]}
     assert (publish["Effect"], publish["Action"]) == ("Allow", "sns:Publish")
+    assert (only_tls["Effect"], only_tls["Action"], only_tls["Principal"]) == ("Deny", "sns:Publish", "*")
+    assert only_tls["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert only_tls["Resource"] == policy["Topics"][0]
 
 
 def test_bucket_is_closed() -> None:
     """Nothing in the bucket can be made public, and nobody reaches it without TLS."""
-    stack = Template(STACK, deployed=DEPLOYED)
+    stack = Template(STACK)
     (bucket,) = stack.of_type("S3::Bucket").values()
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     (policy,) = stack.of_type("S3::BucketPolicy").values()
     (statement,) = policy["PolicyDocument"]["Statement"]
     assert (statement["Effect"], statement["Action"], statement["Principal"]) == ("Deny", "s3:*", "*")
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
-    assert statement["Resource"] == ["arn:aws:s3:::archive", "arn:aws:s3:::archive/*"]
+    assert statement["Resource"] == [f"arn:aws:s3:::{bucket['BucketName']}", f"arn:aws:s3:::{bucket['BucketName']}/*"]
 
 
 def lifecycle(**parameters: str | int) -> dict[str, dict[str, Any]]:
@@ -169,28 +312,60 @@ def lifecycle(**parameters: str | int) -> dict[str, dict[str, Any]]:
 
 def test_archive_is_kept_as_long_as_one_wants() -> None:
     """By default objects move after 30 days and stay for ever; both are parameters, and 0 is never."""
-    assert lifecycle().keys() == {"abandoned-uploads", "query-results", "infrequent-access"}
+    always = {"abandoned-uploads", "old-versions", "query-results"}
+    assert lifecycle().keys() == always | {"infrequent-access"}
     rules = lifecycle(ArchiveTransitionDays=0, ArchiveExpirationDays=365)
-    assert rules.keys() == {"abandoned-uploads", "query-results", "expiration"}
+    assert rules.keys() == always | {"expiration"}
     assert rules["expiration"]["ExpirationInDays"] == 365
 
 
+def test_what_is_overwritten_or_deleted_can_be_had_back_for_a_week() -> None:
+    """The bucket keeps versions, and old ones go after seven days, with the marks of what was deleted."""
+    (bucket,) = Template(STACK).of_type("S3::Bucket").values()
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    rule = lifecycle()["old-versions"]
+    assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 7}
+    assert rule["ExpiredObjectDeleteMarker"] is True
+    assert rule["Status"] == "Enabled"
+    assert "Prefix" not in rule
+
+
+@pytest.mark.parametrize("stack", ["tickertape", "other"])
+def test_stacks_have_buckets_of_their_own(stack: str) -> None:
+    """Two stacks in one account and region do not ask for the same bucket."""
+    (bucket,) = Template(STACK, pseudo={"AWS::StackName": stack}).of_type("S3::Bucket").values()
+    assert bucket["BucketName"] == f"{stack}-123456789012-eu-central-1"
+
+
 @pytest.mark.parametrize("name", ["TicksTable", "AlertsTable"])
-def test_tables_expire_rows_and_can_be_restored(name: str) -> None:
-    """Rows expire by the attribute that the consumer writes, and a table goes back to any second of the last weeks."""
+def test_tables_expire_rows(name: str) -> None:
+    """Rows expire by the attribute that the consumer writes."""
     table = Template(STACK).of_type("DynamoDB::Table")[name]
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
-    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+
+
+@pytest.mark.parametrize("wanted", ["true", "false"])
+def test_what_the_archive_does_not_have_can_be_restored(wanted: str) -> None:
+    """Alerts can be restored to any second of the last weeks; ticks, which the archive has, if one pays for it."""
+    tables = Template(STACK, {"TicksPointInTimeRecovery": wanted}).of_type("DynamoDB::Table")
+    restored = {name: table["PointInTimeRecoverySpecification"] for name, table in tables.items()}
+    assert restored["AlertsTable"] == {"PointInTimeRecoveryEnabled": True}
+    assert restored["TicksTable"] == {"PointInTimeRecoveryEnabled": wanted}
+    default = Template(STACK).of_type("DynamoDB::Table")["TicksTable"]
+    assert default["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": "false"}
 
 
 def test_named_queries_read_a_few_days_of_our_tables() -> None:
     """Each query belongs to our workgroup and database, reads one of its tables, and only some of the partitions."""
     stack = Template(STACK)
+    (database,) = stack.of_type("Glue::Database").values()
+    (workgroup,) = stack.of_type("Athena::WorkGroup").values()
+    ours = (workgroup["Name"], database["DatabaseInput"]["Name"])
     tables = {table["TableInput"]["Name"] for table in stack.of_type("Glue::Table").values()}
     queries = stack.of_type("Athena::NamedQuery")
     assert len(queries) == 5
     for query in queries.values():
-        assert (query["WorkGroup"], query["Database"]) == ("<Workgroup>", "<Catalog>")
+        assert (query["WorkGroup"], query["Database"]) == ours
         (table,) = re.findall(r"^FROM (\w+)$", query["QueryString"], re.MULTILINE)
         assert table in tables
         assert re.search(r"^WHERE dt >?= current_date", query["QueryString"], re.MULTILINE)
@@ -211,14 +386,13 @@ def test_no_received_tick_fails_a_query() -> None:
 
 
 def test_the_budget_tells_the_operators() -> None:
-    """The budget is of the amount that was asked for, in dollars a month; 0 is none, and operators hear of it."""
-    assert Template(STACK, {"MonthlyBudget": 0}).of_type("Budgets::Budget") == {}
-    (budget,) = Template(STACK, {"MonthlyBudget": 50}).of_type("Budgets::Budget").values()
+    """The budget is of the amount that was asked for, in dollars a month, and operators are mailed."""
+    (budget,) = deployable(BUDGET, {"MonthlyBudget": 50}).of_type("Budgets::Budget").values()
     assert budget["Budget"]["BudgetLimit"] == {"Amount": 50, "Unit": "USD"}
     assert (budget["Budget"]["BudgetType"], budget["Budget"]["TimeUnit"]) == ("COST", "MONTHLY")
     told = [subscriber for n in budget["NotificationsWithSubscribers"] for subscriber in n["Subscribers"]]
     assert told
-    assert all(s == {"SubscriptionType": "SNS", "Address": "<OperatorTopic>"} for s in told)
+    assert all(s == {"SubscriptionType": "EMAIL", "Address": "a@b.example"} for s in told)
 
 
 def test_an_on_demand_stream_has_no_number_of_shards() -> None:
@@ -274,13 +448,14 @@ def test_a_stuck_consumer_is_replaced() -> None:
 
 def test_tasks_have_roles_of_their_own() -> None:
     """Each task has its own role, and logs to its own group."""
+    outputs = {name: output["Value"] for name, output in Template(STACK).outputs.items()}
     tasks = services().of_type("ECS::TaskDefinition")
     for name in ("Producer", "Consumer"):
         task = tasks[f"{name}Task"]
-        assert task["TaskRoleArn"] == f"<tickertape-{name}RoleArn>"
-        assert task["ExecutionRoleArn"] == "<tickertape-ExecutionRoleArn>"
+        assert task["TaskRoleArn"] == outputs[f"{name}RoleArn"]
+        assert task["ExecutionRoleArn"] == outputs["ExecutionRoleArn"]
         options = task["ContainerDefinitions"][0]["LogConfiguration"]["Options"]
-        assert options["awslogs-group"] == f"<tickertape-{name}Logs>"
+        assert options["awslogs-group"] == outputs[f"{name}Logs"]
 
 
 def test_a_bad_deployment_is_taken_back() -> None:
@@ -365,30 +540,58 @@ def test_services_take_any_symbols(symbols: str) -> None:
         (STACK, {"AlertPhone": "0151 12345678"}),
         (STACK, {"ApplicationName": "a b"}),
         (STACK, {"LogRetentionDays": 2}),
-        (STACK, {"MonthlyBudget": -1}),
+        (STACK, {"TicksPointInTimeRecovery": "perhaps"}),
+        (BUDGET, {"MonthlyBudget": 0}),
+        (BUDGET, {"OperatorEmail": ""}),
         (STACK, {"CatalogName": "With-Hyphen"}),
         (STACK, {"AthenaScanLimitGigabytes": 0}),
-        (SERVICES, {}),
+        (SERVICES, {"Image": ""}),
+        (SERVICES, {"StreamName": ""}),
+        (SERVICES, {"ConsumerRoleArn": "consumer"}),
+        (SERVICES, {"RetrievalMode": "BOTH"}),
+        (SERVICES, {"MinTasks": 11, "MaxTasks": 20}),
+        (SERVICES, {"MinTasks": 2, "MaxTasks": 1}),
+        (SERVICES, {"MinTasks": 10, "MaxTasks": 9}),
+        (SERVICES, {"MinTasks": 5, "MaxTasks": 3}),
         (SERVICES, {"Image": "tickertape"}),
-        (SERVICES, {"Image": "tickertape:1", "CpuArchitecture": "x86"}),
-        (SERVICES, {"Image": "tickertape:1", "ConsumerSize": "256-4096"}),
-        (SERVICES, {"Image": "tickertape:1", "MinTasks": 0}),
-        (SERVICES, {"Image": "tickertape:1", "ShardsPerTask": 0}),
-        (SERVICES, {"Image": "tickertape:1", "Symbols": "AAPL, MSFT"}),
-        (SERVICES, {"Image": "tickertape:1", "FeedIntervalSeconds": 0}),
-        (SERVICES, {"Image": "tickertape:1", "VpcId": "vpc-1"}),
-        (SERVICES, {"Image": "tickertape:1", "VpcId": "vpc-01234567"}),
-        (SERVICES, {"Image": "tickertape:1", "Network": "EXISTING"}),
-        (SERVICES, {"Image": "tickertape:1", "Network": "EXISTING", "VpcId": "vpc-01234567"}),
-        (SERVICES, {"Image": "tickertape:1", "Feed": "yahoo"}),
-        (SERVICES, {"Image": "tickertape:1", "Feed": "yahoo", "Symbols": "KO", "Network": "VPC_ENDPOINTS"}),
+        (SERVICES, {"CpuArchitecture": "x86"}),
+        (SERVICES, {"ConsumerSize": "256-4096"}),
+        (SERVICES, {"MinTasks": 0}),
+        (SERVICES, {"ShardsPerTask": 0}),
+        (SERVICES, {"Symbols": "AAPL, MSFT"}),
+        (SERVICES, {"FeedIntervalSeconds": 0}),
+        (SERVICES, {"VpcId": "vpc-1"}),
+        (SERVICES, {"VpcId": "vpc-01234567"}),
+        (SERVICES, {"Network": "EXISTING"}),
+        (SERVICES, {"Network": "EXISTING", "VpcId": "vpc-01234567"}),
+        (SERVICES, {"Feed": "yahoo"}),
+        (SERVICES, {"Feed": "yahoo", "Symbols": "KO", "Network": "VPC_ENDPOINTS"}),
     ],
     ids=str,
 )
 def test_nonsense_is_refused(path: Path, parameters: dict[str, str | int]) -> None:
     """A parameter out of range, or a combination that cannot work, is refused before anything is created."""
+    assert deployable(path)
     with pytest.raises(RefusedError):
-        Template(path, parameters)
+        deployable(path, parameters)
+
+
+@pytest.mark.parametrize("path", [SERVICES, BUDGET], ids=lambda path: path.stem)
+def test_what_is_needed_is_asked_for(path: Path) -> None:
+    """Without what has no default, nothing is deployed."""
+    with pytest.raises(RefusedError):
+        Template(path)
+
+
+@pytest.mark.parametrize("least", range(1, 11))
+@pytest.mark.parametrize("most", range(1, 13))
+def test_there_are_never_fewer_tasks_allowed_than_needed(least: int, most: int) -> None:
+    """Any MinTasks is taken with any MaxTasks that is not below it, and refused with all others."""
+    if least <= most:
+        assert services(MinTasks=least, MaxTasks=most).resources
+    else:
+        with pytest.raises(RefusedError, match="MinTasks"):
+            services(MinTasks=least, MaxTasks=most)
 
 
 @pytest.mark.parametrize(
@@ -406,13 +609,39 @@ def test_images_are_taken(image: str) -> None:
     assert services(Image=image).container("ConsumerTask")["Image"] == image
 
 
-def test_what_is_imported_is_exported() -> None:
-    """Everything that the services' template takes from the stack is there to take."""
-    exported = {output["Export"]["Name"] for output in Template(STACK).outputs.values()}
-    text = json.dumps([services(Network=network).resources for network in ("PUBLIC_SUBNETS", "VPC_ENDPOINTS")])
-    imported = set(re.findall(r"<(tickertape-\w+)>", text))
-    assert imported
-    assert imported <= exported
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
+def test_no_stack_ties_another(path: Path) -> None:
+    """Nothing is exported or imported: what another stack imports can never change."""
+    assert "ImportValue" not in path.read_text()
+    assert not [name for name, output in deployable(path).outputs.items() if "Export" in output]
+
+
+def test_services_take_what_the_stack_gives() -> None:
+    """Each parameter of the services without a default, but for the image, is an output of the first stack."""
+    needed = {name for name, about in cfn_yaml.load(str(SERVICES))["Parameters"].items() if "Default" not in about}
+    assert needed - {"Image"} == Template(STACK).outputs.keys()
+
+
+@pytest.mark.parametrize("mode", ["POLLING", "FANOUT"])
+def test_what_changes_in_the_stack_gets_to_the_tasks(mode: str) -> None:
+    """Names, application and way of reading may change at any deployment: they are passed on."""
+    changed = Template(STACK, {"StreamName": "quotes", "ApplicationName": "mine", "RetrievalMode": mode})
+    told = services(changed).environment("ConsumerTask")
+    assert (told["STREAM_NAME"], told["APPLICATION_NAME"], told["KCL_RETRIEVAL_MODE"]) == ("quotes", "mine", mode)
+
+
+@pytest.mark.parametrize("network", ["PUBLIC_SUBNETS", "VPC_ENDPOINTS"])
+def test_tasks_start_when_there_is_a_way_to_aws(network: str) -> None:
+    """Services come after routes and endpoints of their network, without any of them in a tag."""
+    resources = services(Network=network).resources
+    awaited = json.dumps(resources["WayToAws"]["Metadata"])
+    ways = {"AWS::EC2::Route", "AWS::EC2::SubnetRouteTableAssociation", "AWS::EC2::VPCEndpoint"}
+    template = services(Network=network)
+    for name, resource in resources.items():
+        if resource["Type"] in ways:
+            assert f'"{template.answer(name)}"' in awaited
+        if resource["Type"] == "AWS::ECS::Service":
+            assert resource["DependsOn"] == "WayToAws"
 
 
 def test_every_alarm_has_its_runbook() -> None:
@@ -421,7 +650,7 @@ def test_every_alarm_has_its_runbook() -> None:
     alarms = services().of_type("CloudWatch::Alarm")
     assert len(alarms) == 7
     for alarm in alarms.values():
-        assert alarm["AlarmActions"] == ["<tickertape-OperatorTopicArn>"]
+        assert alarm["AlarmActions"] == alarm["OKActions"] == [Template(STACK).outputs["OperatorTopicArn"]["Value"]]
         named = re.search(r'See "(.+)" in docs/operate.md', alarm["AlarmDescription"])
         assert named is not None
         assert named[1] in sections
@@ -440,4 +669,4 @@ def test_dashboard_is_json_that_shows_all_alarms() -> None:
     ]
     assert len(places) == len(set(places))
     shown = next(widget for widget in widgets if widget["type"] == "alarm")["properties"]["alarms"]
-    assert set(shown) == {f"<{name}.Arn>" for name in template.of_type("CloudWatch::Alarm")}
+    assert set(shown) == {template.answer(f"{name}.Arn") for name in template.of_type("CloudWatch::Alarm")}
