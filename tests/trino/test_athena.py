@@ -106,7 +106,7 @@ def _create_catalog(stack: Stack) -> None:
 
 
 def _table_inputs(stack: Stack) -> dict[str, Any]:
-    template = Template(STACK, deployed={"<ArchiveBucket>": stack.archive_bucket})
+    template = Template(STACK, {"ArchiveBucketName": stack.archive_bucket})
     inputs = (table["TableInput"] for table in template.of_type("Glue::Table").values())
     return {table["Name"]: table for table in inputs}
 
