@@ -7,6 +7,7 @@ every effect is idempotent, so stopping at any moment is the same as crashing, a
 import logging
 import sys
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
@@ -36,6 +37,9 @@ from consumer.unpacking import unpack
 log = logging.getLogger(__name__)
 
 _REQUESTS_AT_A_TIME = 8
+_MOST_STATES = 10_000
+"""With full windows a state takes 4.3 kB: 43 MB, which two shards' processes have left in a task of 512 MB."""
+
 _RETRYABLE_CHECKPOINT_ERRORS = ("ThrottlingException", "KinesisClientLibDependencyException")
 
 Arguments = ParamSpec("Arguments")
@@ -93,7 +97,8 @@ class ShardProcessor:
         self._config = config
         self._decoder = TickDecoder(config.max_clock_skew_seconds)
         self._detector = Detector(config.rules)
-        self._states: dict[str, SymbolState] = {}
+        self._states: OrderedDict[str, SymbolState] = OrderedDict()  # by their last record, oldest first
+        self._forgotten = 0
         self._lease_is_lost = False
         self.shard_id = ""
         self._pulse = Pulse()
@@ -206,6 +211,7 @@ class ShardProcessor:
         self._alerts.deliver(alerts)
         self._ticks.write([outcome for outcome in outcomes if type(outcome) is tuple])
         settled = [self._settle(record, outcome) for record, outcome in zip(records, outcomes, strict=True)]
+        self._forget(ticks)
         return zip(records, settled, strict=True)
 
     def _read(self, batch: list[Record]) -> tuple[list[Record], list[Tick | _Quarantined]]:
@@ -228,13 +234,21 @@ class ShardProcessor:
             return _Quarantined(str(error))
 
     def _recover(self, records: list[Record], ticks: list[Tick | _Quarantined]) -> None:
-        """Rebuild the states of symbols that this process sees for the first time."""
+        """Rebuild the states of symbols that this process sees for the first time, or has forgotten."""
         first_records: dict[str, Record] = {}
         for record, tick in zip(records, ticks, strict=True):
             if isinstance(tick, Tick) and tick.symbol not in self._states:
                 first_records.setdefault(tick.symbol, record)
         if first_records:
             self._states.update(self._recovery.states(first_records))
+
+    def _forget(self, ticks: list[Tick | _Quarantined]) -> None:
+        """Drop the states of symbols that were silent for longest, if there are too many: the tables have them."""
+        for symbol in {tick.symbol for tick in ticks if isinstance(tick, Tick)}:
+            self._states.move_to_end(symbol)
+        while len(self._states) > _MOST_STATES:
+            self._states.popitem(last=False)
+            self._forgotten += 1
 
     def _detect(self, record: Record, tick: Tick | _Quarantined, alerts: list[tuple[Alert, int]]) -> _Outcome:
         if isinstance(tick, _Quarantined):
@@ -282,9 +296,11 @@ class ShardProcessor:
                 "shard_id": self.shard_id,
                 **self._archive.summary(chunk),
                 "objects": objects,
+                "symbols_forgotten": self._forgotten,
                 "millis_behind_latest": millis_behind_latest,
             },
         )
+        self._forgotten = 0
 
     def _checkpoint(self, checkpoint: Callable[[], None]) -> None:
         """Checkpoint, patiently."""

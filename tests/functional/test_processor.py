@@ -24,7 +24,7 @@ from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
 
 from common.tick import Tick
-from consumer import skips
+from consumer import processor, skips
 from consumer.config import ShardConfig
 from consumer.detection import Detection, Detector, Rules, SymbolState
 from consumer.leasing import take_leases_without_leader
@@ -375,6 +375,30 @@ def test_a_restart_continues_the_windows(config: ShardConfig, stores: Stores, cr
     assert rows == uninterrupted.rows()
     assert alerts == uninterrupted.alerts()
     assert _ids(messages) == _ids(uninterrupted.new_messages())
+
+
+@pytest.mark.parametrize("size", [1, 7, 150])
+def test_forgotten_symbols_come_back_as_they_were(
+    config: ShardConfig, stores: Stores, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, size: int
+) -> None:
+    """With room for one symbol's state, two symbols get the rows, alerts and objects of room for all."""
+    caplog.set_level(logging.INFO)
+    records = ticks(150)
+    records[30:30] = [{**records[20], "sequenceNumber": "49500000029", "subSequenceNumber": 1}]  # is late by now
+    batches = [batch(records[start : start + size]) for start in range(0, len(records), size)]
+    run(config, *batches)
+    kept = stores.rows(), stores.alerts(), stores.objects(), _ids(stores.new_messages())
+    assert {vars(entry)["symbols_forgotten"] for entry in caplog.records if entry.message == "archived"} == {0}
+    caplog.clear()
+
+    other = ShardConfig(**{**_fields(config), "ticks_table": "ticks2", "alerts_table": "alerts2"})
+    _copy_schemas(config, other)
+    monkeypatch.setattr(processor, "_MOST_STATES", 1)
+    run(other, *batches)
+    bounded = Stores(other, stores._queue_url)
+    assert (bounded.rows(), bounded.alerts(), bounded.objects(), _ids(bounded.new_messages())) == kept
+    forgotten = [vars(entry)["symbols_forgotten"] for entry in caplog.records if entry.message == "archived"]
+    assert forgotten[-1] > 0 or size == len(records) - 1
 
 
 def test_cooldown_reaches_over_a_restart(config: ShardConfig, stores: Stores) -> None:
