@@ -4,6 +4,7 @@ On the wire a tick is one JSON object in UTF-8 with ordinary decimals. In memory
 in units of 10⁻⁹, so that sums, comparisons and restarts are exact.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import lru_cache
@@ -88,6 +89,10 @@ class _ExactWireTick(msgspec.Struct, gc=False):
     source: str | None = None
 
 
+WIRE_FIELDS = _WireTick.__struct_fields__
+"""What a tick's fields are called on the wire; all others are ignored."""
+
+
 class _InexactError(Exception):
     """A double cannot decide how its decimal rounds."""
 
@@ -99,10 +104,14 @@ class TickDecoder:
     ----------
     max_clock_skew_seconds
         A tick whose event time is later than its record's arrival by more than this is refused.
+    field_map
+        The tick's fields by the names that other producers have for them, for instance ``{"TICKER": "symbol"}``. Where
+        a payload has both names of a field, this one counts.
 
     """
 
-    def __init__(self, max_clock_skew_seconds: int) -> None:
+    def __init__(self, max_clock_skew_seconds: int, field_map: Mapping[str, str] | None = None) -> None:
+        self._field_map = field_map
         self._max_clock_skew_ms = max_clock_skew_seconds * 1000
         self._decode = msgspec.json.Decoder(_WireTick).decode
         self._decode_exactly = msgspec.json.Decoder(_ExactWireTick).decode
@@ -120,6 +129,8 @@ class TickDecoder:
 
         """
         try:
+            if self._field_map and len(payload) <= MAX_PAYLOAD_BYTES:
+                payload = _renamed(payload, self._field_map)
             return self._read(payload, arrived_ms)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:  # ValidationError is a DecodeError
             raise NotATickError(explain(error, payload)) from None
@@ -162,6 +173,14 @@ class TickDecoder:
                 f"timestamp is more than {self._max_clock_skew_ms // 1000} s after the record's arrival"
             )
         return timestamp
+
+
+def _renamed(payload: bytes, field_map: Mapping[str, str]) -> bytes:
+    """Give an object's fields the contract's names, and leave their values as they are."""
+    fields = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])
+    renamed = {name: value for name, value in fields.items() if name not in field_map}
+    renamed |= {field_map[name]: value for name, value in fields.items() if name in field_map}
+    return msgspec.json.encode(renamed)
 
 
 def encode(tick: Tick) -> bytes:

@@ -25,6 +25,7 @@ class ShardConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_clock_skew_seconds: int
     retention_days: int
     rules: Rules
+    field_map: dict[str, str] = {}
 
 
 def pass_on(config: ShardConfig) -> None:

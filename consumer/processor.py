@@ -95,7 +95,7 @@ class ShardProcessor:
 
     def __init__(self, config: ShardConfig) -> None:
         self._config = config
-        self._decoder = TickDecoder(config.max_clock_skew_seconds)
+        self._decoder = TickDecoder(config.max_clock_skew_seconds, config.field_map)
         self._detector = Detector(config.rules)
         self._states: OrderedDict[str, SymbolState] = OrderedDict()  # by their last record, oldest first
         self._forgotten = 0

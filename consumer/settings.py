@@ -7,7 +7,7 @@ import msgspec
 from pydantic import Field, field_validator, model_validator
 
 from common.settings import CommandSettings
-from common.tick import NotATickError, fixed, normalise_symbol
+from common.tick import WIRE_FIELDS, NotATickError, fixed, normalise_symbol
 from consumer.config import ShardConfig
 from consumer.detection import Rules
 
@@ -36,6 +36,9 @@ class ConsumerSettings(CommandSettings):
     max_clock_skew_seconds: int = Field(
         300, ge=0, description="A tick this many seconds later than its arrival is quarantined."
     )
+    field_map: dict[str, str] = Field(
+        {}, description='Names that other producers give to a tick\'s fields, as JSON: {"TICKER": "symbol"}.'
+    )
     retention_days: int = Field(30, ge=1, description="Days after which rows expire from the tables.")
 
     sma_fast: WindowSize = Field(5, description="Ticks in the fast moving average.")
@@ -58,6 +61,18 @@ class ConsumerSettings(CommandSettings):
     alert_cooldown_seconds: int = Field(
         300, ge=0, description="Event time before the same alert of a symbol is sent again; 0 sends all."
     )
+
+    @field_validator("field_map")
+    @classmethod
+    def _names_are_of_fields(cls, names: dict[str, str]) -> dict[str, str]:
+        by_field: dict[str, str] = {}
+        for name, field in names.items():
+            if field not in WIRE_FIELDS:
+                raise ValueError(f"{field!r} is no field of a tick; these are: {', '.join(WIRE_FIELDS)}")
+            if field in by_field:
+                raise ValueError(f"both {by_field[field]!r} and {name!r} stand for {field!r}")
+            by_field[field] = name
+        return names
 
     @field_validator("price_levels")
     @classmethod

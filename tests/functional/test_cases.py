@@ -175,3 +175,17 @@ def test_doubled_names_are_one_tick(config: ShardConfig, stores: Stores) -> None
     ]
     assert stores.rows()["AAPL", "2025-03-03T15:00:02.000000Z"]["volume"] == 1000
     assert stores.lines("quarantine/") == []
+
+
+def test_another_producers_names_are_mapped(config: ShardConfig, stores: Stores) -> None:
+    """With FIELD_MAP other names are a tick's fields, one a record or several; raw data has them as they were sent."""
+    names = {"TICKER": "symbol", "PRICE": "price", "EVENT_TIME": "timestamp"}
+    mapped = ShardConfig(**{**_fields(config), "field_map": names})
+    ticks = [f'{{"EVENT_TIME":"2025-03-03T15:00:0{i}.25","TICKER":"AMZN","PRICE":{87 + i}}}'.encode() for i in range(3)]
+    own = b'{"symbol":"AMZN","price":90,"timestamp":"2025-03-03T15:00:03.25Z"}'
+    sent = [ticks[0], b"[" + b",".join(ticks[1:]) + b"]", own]
+    run(mapped, batch([record(data, i, ARRIVED) for i, data in enumerate(sent)]), {"action": "shardEnded"})
+
+    rows = [(symbol, moment[17:23], row["price"]) for (symbol, moment), row in sorted(stores.rows().items())]
+    assert rows == [("AMZN", f"0{i}.250", 87 + i) for i in range(4)]
+    assert stores.lines("raw-data/") == [*ticks, own]

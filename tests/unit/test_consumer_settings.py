@@ -42,6 +42,13 @@ def test_levels_are_read_from_json(monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
+def test_names_of_other_producers_reach_the_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FIELD_MAP is JSON, and part of what the process of a shard is told; without it all names are the contract's."""
+    assert read().shard_config().field_map == {}
+    monkeypatch.setenv("FIELD_MAP", '{"TICKER": "symbol", "price": "open", "PRICE": "price"}')
+    assert read().shard_config().field_map == {"TICKER": "symbol", "price": "open", "PRICE": "price"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -52,6 +59,12 @@ def test_levels_are_read_from_json(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--alert-threshold", "-5"], ["ALERT_THRESHOLD", "above 0"]),
         (["--price-levels", '{"A B": 1}'], ["PRICE_LEVELS", "symbol"]),
         (["--price-levels", '{"A": '], ["price_levels"]),
+        (["--field-map", '{"TICKER": "ticker"}'], ["FIELD_MAP", "'ticker' is no field of a tick", "symbol, price"]),
+        (["--field-map", '{"P": "price", "PRICE": "price"}'], ["FIELD_MAP", "both 'P' and 'PRICE' stand for 'price'"]),
+        (["--field-map", '{"change": "change_percent"}'], ["FIELD_MAP", "'change_percent' is no field"]),
+        (["--field-map", '{"TICKER": 1}'], ["FIELD_MAP"]),
+        (["--field-map", '["TICKER"]'], ["field_map"]),
+        (["--field-map", '{"TICKER": '], ["field_map"]),
         (["--alert-topic-arn", "nonsense"], ["ALERT_TOPIC_ARN"]),
         (["--z-score-threshold", "0"], ["Z_SCORE_THRESHOLD"]),
         (["--no-such-flag"], ["--no-such-flag"]),

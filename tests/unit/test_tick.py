@@ -130,6 +130,49 @@ def assert_same(payload: bytes, arrived_ms: int = ARRIVED_MS) -> None:
         assert units == (None if value is None else value * 10**9), name
 
 
+_NAMES = {"TICKER": "symbol", "PRICE": "price", "EVENT_TIME": "timestamp", "Vol": "volume", "price": "open"}
+
+
+@pytest.mark.parametrize(
+    ("payload", "tick"),
+    [
+        (
+            b'{"EVENT_TIME":"2023-07-10T10:10:00.5","TICKER":"amzn","PRICE":87.120000000500000001,"Vol":7,"CHANGE":1}',
+            Tick("AMZN", "2023-07-10T10:10:00.500000Z", 87_120_000_001, volume=7),
+        ),
+        (b'{"TICKER":"A","PRICE":2,"price":1,"high":3}', Tick("A", ARRIVED, 2 * 10**9, 10**9, 3 * 10**9)),
+        (b'{"symbol":"A","PRICE":2,"volume":7}', Tick("A", ARRIVED, 2 * 10**9, volume=7)),
+        (b'{"symbol":7,"timestamp":7,"TICKER":"A","PRICE":2,"EVENT_TIME":null}', Tick("A", ARRIVED, 2 * 10**9)),
+        (b'{"TICKER":"A","PRICE":2,"volume":1,"Vol":2}', Tick("A", ARRIVED, 2 * 10**9, volume=2)),
+        (b'{"TICKER":"A","PRICE":2,"Vol":2,"volume":1}', Tick("A", ARRIVED, 2 * 10**9, volume=2)),
+    ],
+)
+def test_fields_of_other_producers_are_read_by_their_names(payload: bytes, tick: Tick) -> None:
+    """A name of the map stands for a field, to the last digit; the contract's own names are read where it is absent."""
+    assert TickDecoder(300, _NAMES).decode(payload, ARRIVED_MS) == tick
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b'{"TICKER":"A","price":1}', "price"),
+        (b'{"ticker":"A","PRICE":1}', "symbol"),
+        (b'{"TICKER":"A","PRICE":"1"}', 'it is "1"'),
+        (b'{"TICKER":"A","PRICE":1,"EVENT_TIME":1689000000}', "the number 1689000000 is an epoch or digits only"),
+        (b'{"TICKER":"A","PRICE":NaN}', "PRICE is NaN"),
+        (b'{"TICKER":"A","PRICE":1,"x":"\xff"}', "utf-8"),
+        (b'{"TICKER":"A","PRICE":1,"x":' + b"[" * 30_000 + b"]" * 30_000 + b"}", "nested too deeply"),
+        (b'{"TICKER":"A","PRICE":1,"x":"' + b"x" * MAX_PAYLOAD_BYTES + b'"}', "more than 65536"),
+        (b"[]", "array"),
+        (b"", "truncated"),
+    ],
+)
+def test_what_is_no_tick_is_refused_by_any_names(payload: bytes, reason: str) -> None:
+    """The map changes names and nothing else."""
+    with pytest.raises(NotATickError, match=reason):
+        TickDecoder(300, _NAMES).decode(payload, ARRIVED_MS)
+
+
 @pytest.mark.parametrize(
     ("text", "units"),
     [
