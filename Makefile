@@ -15,7 +15,7 @@ run: $(VENV)/ready ## run the whole pipeline on this machine; ARGS="--help" show
 	@$(BIN)/tickertape local $(ARGS)
 
 test: $(VENV)/ready lint ## lint, check types and run the tests, several at once; ARGS goes to pytest, -n0 is one at a time
-	$(BIN)/pytest --numprocesses auto --dist loadgroup --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest --numprocesses auto --dist loadscope --no-loadscope-reorder $(ARGS)
 
 test-athena: $(VENV)/ready ## ask Athena's tables and queries in Trino; needs Maven and a JDK of Java 25, fetches 300 MB once
 	$(BIN)/pytest tests/trino $(ARGS)

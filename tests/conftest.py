@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 _MOST_WORKERS = 8
 """Beyond that, it is the longest tests that take the time."""
@@ -13,19 +14,23 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(2 * (os.cpu_count() or 1), _MOST_WORKERS)
 
 
-@pytest.hookimpl(tryfirst=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
+    """Share them out by what they have in common."""
+    return _BySharedFixtures(config, log)
+
+
+class _BySharedFixtures(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """The tests of a module with fixtures of its own, like a server, are one piece; any other test is one by itself."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, _ = nodeid.partition("::")
+        return file if 'scope="module"' in (self.config.rootpath / file).read_text() else nodeid
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep tests that share what a fixture of their module makes in one process; begin with those that take long."""
-    for item in items:
-        if isinstance(item, pytest.Function) and _shares_with_its_module(item):
-            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
+    """Begin with those that take long."""
     if hasattr(config, "workerinput"):  # this is one of several processes
         items.sort(key=_limit_seconds, reverse=True)
-
-
-def _shares_with_its_module(item: pytest.Function) -> bool:
-    definitions = item._fixtureinfo.name2fixturedefs.values()
-    return any(fixture.scope == "module" for overridden in definitions for fixture in overridden)
 
 
 def _limit_seconds(item: pytest.Item) -> float:
