@@ -75,9 +75,9 @@ LABEL org.opencontainers.image.title="tickertape" \
     org.opencontainers.image.description="A real-time stock analytics pipeline on Kinesis" \
     org.opencontainers.image.licenses="MIT" \
     org.opencontainers.image.base.name="debian:trixie-slim"
-# Only a consumer has shards to be stuck on; a producer that runs is healthy.
+# Other commands are healthy while they run.
 HEALTHCHECK --interval=15s --timeout=10s --start-period=90s --retries=3 \
-    CMD ["sh", "-c", "! tr '\\0' ' ' </proc/1/cmdline | grep -q ' consume' || exec tickertape health"]
+    CMD ["sh", "-c", "! tr '\\0' ' ' </proc/1/cmdline | grep -qE ' (consume|produce)' || exec tickertape health"]
 # tini passes signals on, and reaps what a killed shard leaves behind. Java ends with 143 after an orderly stop: that is 0.
 ENTRYPOINT ["tini", "-e", "143", "--", "tickertape"]
 CMD ["--help"]

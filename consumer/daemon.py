@@ -11,11 +11,11 @@ from typing import NoReturn
 
 import amazon_kclpy
 
-from common import aws
+from common import aws, health
 from common.errors import UserError, run_command
 from common.settings import read_settings
 from common.telemetry import configure_logging
-from consumer import config, health, leasing, origin, preflight, skips
+from consumer import config, leasing, origin, preflight, skips
 from consumer.settings import ConsumerSettings
 
 _DAEMON_CLASS = "software.amazon.kinesis.multilang.MultiLangDaemon"

@@ -19,10 +19,10 @@ from amazon_kclpy.kcl import Checkpointer
 
 from common import aws
 from common.errors import UserError
+from common.health import Pulse
 from common.tick import NotATickError, Tick, TickDecoder
 from consumer.config import ShardConfig
 from consumer.detection import Alert, Detector, SymbolState
-from consumer.health import Pulse
 from consumer.origin import require_same_stream
 from consumer.protocol import Record
 from consumer.recovery import Recovery

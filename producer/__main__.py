@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from common.aws import UnfinishedError, client, explain, has_not_answered_at_start, persist
 from common.errors import UserError, run_command
+from common.health import Pulse
 from common.settings import read_settings
 from common.telemetry import configure_logging
 from common.tick import Tick
@@ -44,6 +45,8 @@ def _produce(arguments: list[str]) -> None:
     stop = threading.Event()
     feed = _open_feed(settings, Clock(stop))
     kinesis: KinesisClient = client("kinesis")
+    pulse = Pulse()
+    pulse.begin_publishing()
     publisher = Publisher(
         kinesis,
         settings.stream_name,
@@ -51,6 +54,7 @@ def _produce(arguments: list[str]) -> None:
         linger_seconds=settings.publish_linger_milliseconds / 1000,
         aggregate=settings.aggregate,
         live=settings.feed.startswith("yahoo"),
+        beat=pulse.beat,
     )
 
     def work() -> None:
@@ -63,6 +67,7 @@ def _produce(arguments: list[str]) -> None:
     try:
         _run_until_stopped(work, publisher, stop)
     finally:
+        pulse.end()
         _print_summary(publisher, feed)
 
 

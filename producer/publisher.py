@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,8 @@ class Publisher:
         Whether a symbol's ticks share records, in the format of the Kinesis Producer Library.
     live
         Whether `put` drops a symbol's older ticks when there is no room, instead of waiting.
+    beat
+        Is called every ten seconds in which the stream took something, or nothing is left for it to take.
 
     """
 
@@ -78,12 +81,14 @@ class Publisher:
         linger_seconds: float = 0.05,
         aggregate: bool = False,
         live: bool = False,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._kinesis = kinesis
         build_body_with(kinesis, "PutRecords", "Records", msgspec.json.encode)  # bytes become base64
         read_body_with(kinesis, "PutRecords", _read_answer)
         self._stream_name = stream_name
         self._stop = stop
+        self._beat = beat
         self._lanes = Lanes(linger_seconds=linger_seconds, aggregate=aggregate, live=live, stop=stop)
         self._senders = [threading.Thread(target=self._send, name=f"sender-{n}", daemon=True) for n in range(SENDERS)]
         self._reporter = threading.Thread(target=self._report_regularly, name="reporter", daemon=True)
@@ -214,6 +219,8 @@ class Publisher:
         }
         since = {name: total - self._reported.get(name, 0) for name, total in totals.items()}
         self._reported = totals
+        if since["published"] or not self.waiting:
+            self._beat()
         values: dict[str, tuple[float, str]] = {name: (count, "Count") for name, count in since.items()}
         values["waiting"] = (self.waiting, "Count")
         if self._newest:

@@ -306,6 +306,49 @@ def test_refused_publishing_ends_the_command_at_once(environment: dict[str, str]
     )
 
 
+def test_health_tells_whether_the_stream_takes_ticks(
+    environment: dict[str, str], stub: KinesisStub, tmp_path: Path
+) -> None:
+    """A producer is healthy while it publishes, or has nothing to publish; not while all its requests fail."""
+    environment["TMPDIR"] = str(tmp_path)
+    assert health(environment) == (1, "unhealthy: no consumer or producer runs here")
+    process = start(environment, "--feed-interval-seconds", "600")
+    try:
+        wait_for(lambda: stub.count > 0, 30)
+        time.sleep(_STUCK_AFTER_SECONDS + 2)  # nothing to publish
+        wait_for(lambda: health(environment) == (0, "healthy: publisher"), 30)
+    finally:
+        process.kill()
+        process.communicate()
+    stub.refusals["PutRecords"] = RefusedError(500, "InternalFailure")
+    process = start(environment, "--feed-interval-seconds", "1")
+    try:
+        wait_for(lambda: health(environment)[0] == 0, 30)
+        wait_for(lambda: "publisher has made no progress" in health(environment)[1], 60)
+        stub.refusals.clear()
+        wait_for(lambda: health(environment) == (0, "healthy: publisher"), 60)
+    finally:
+        process.kill()
+        process.communicate()
+    assert health(environment)[0] == 1
+
+
+_STUCK_AFTER_SECONDS = 15
+
+
+def health(environment: dict[str, str]) -> tuple[int, str]:
+    """Ask how it is: exit code, and what is said."""
+    run = subprocess.run(
+        [sys.executable, "-m", "tickertape", "health", "--stuck-after-seconds", str(_STUCK_AFTER_SECONDS)],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return run.returncode, run.stdout.strip()
+
+
 def test_a_stream_that_cannot_be_reached_yet_is_waited_for(
     environment: dict[str, str], stub: KinesisStub, tmp_path: Path
 ) -> None:

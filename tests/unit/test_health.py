@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer import health
+from common import health
 
 SHARD = "shardId-000000000000"
 
@@ -38,7 +38,7 @@ def test_without_a_consumer_it_is_unhealthy(tmp_path: Path, parent: object, caps
     with subprocess.Popen(["true"]) as dead:
         dead.wait()
     _folder_of(dead.pid, tmp_path)
-    assert _said(capsys) == (1, "unhealthy: no consumer runs here")
+    assert _said(capsys) == (1, "unhealthy: no consumer or producer runs here")
 
 
 def test_without_a_lease_it_is_healthy(

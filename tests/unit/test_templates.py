@@ -441,9 +441,10 @@ def test_tasks_have_time_to_stop(task: str) -> None:
     assert services().container(task)["StopTimeout"] == 60
 
 
-def test_a_stuck_consumer_is_replaced() -> None:
-    """ECS asks the consumer how it is."""
-    assert services().container("ConsumerTask")["HealthCheck"]["Command"] == ["CMD", "tickertape", "health"]
+@pytest.mark.parametrize("task", TASKS)
+def test_a_stuck_task_is_replaced(task: str) -> None:
+    """ECS asks each task how it is: it does not know the image's own health check."""
+    assert services().container(task)["HealthCheck"]["Command"] == ["CMD", "tickertape", "health"]
 
 
 def test_tasks_have_roles_of_their_own() -> None:

@@ -1,7 +1,8 @@
-"""`tickertape health`: tells a consumer that makes progress from one that is stuck.
+"""`tickertape health`: tells a consumer or producer that makes progress from one that is stuck.
 
 The process of each shard leaves a file in its daemon's folder, and touches it whenever it is done with what the daemon
-asked. A container's health check runs this module every few seconds: it imports little.
+asked; a producer's publisher does the same while the stream takes what is put.
+A container's health check runs this module every few seconds: it imports little.
 """
 
 import argparse
@@ -14,21 +15,22 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-_FOLDER = "tickertape-consumer"
+_ROLES = ("consumer", "producer")
+_PUBLISHER = "publisher"
 _SUFFIX = ".shard"
 _STUCK_AFTER_SECONDS = 300
 
 
-def run_folder() -> Path:
-    """Make a folder for this process, which is to become the daemon; those of dead consumers are removed."""
+def run_folder(role: str = "consumer") -> Path:
+    """Make a folder for this process, which is a producer or is to become a daemon; those of the dead are removed."""
     for folder, pid in _folders():
         if pid == os.getpid() or not _is_alive(pid):  # in a restarted container, ids come again
             shutil.rmtree(folder, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{_FOLDER}-{os.getpid()}-"))
+    return Path(tempfile.mkdtemp(prefix=f"tickertape-{role}-{os.getpid()}-"))
 
 
 class Pulse:
-    """One shard's sign of life."""
+    """The sign of life of one shard, or of a producer's publisher."""
 
     def __init__(self) -> None:
         self._path: Path | None = None
@@ -37,9 +39,16 @@ class Pulse:
         """The shard is ours now."""
         folder = next((folder for folder, pid in _folders() if pid == os.getppid()), None)
         if folder is not None:  # there is none where no daemon of ours runs this process
-            self._path = folder / f"{shard_id}{_SUFFIX}"
-            self._path.touch()
-            self.beat()
+            self._begin(folder, shard_id)
+
+    def begin_publishing(self) -> None:
+        """We are a producer."""
+        self._begin(run_folder("producer"), _PUBLISHER)
+
+    def _begin(self, folder: Path, name: str) -> None:
+        self._path = folder / f"{name}{_SUFFIX}"
+        self._path.touch()
+        self.beat()
 
     def beat(self) -> None:
         """Some progress was made, be it to find that there is nothing to do."""
@@ -57,15 +66,17 @@ class Pulse:
 def silences() -> dict[str, float]:
     """For each shard that a living consumer of this user on this machine processes: seconds since its last progress.
 
+    The same for the publisher of a living producer.
+
     Raises
     ------
     LookupError
-        There is no such consumer.
+        There is no such process.
 
     """
     folders = [folder for folder, pid in _folders() if _is_alive(pid)]
     if not folders:
-        raise LookupError("no consumer runs here")
+        raise LookupError("no consumer or producer runs here")
     now = time.monotonic_ns()
     found = {}
     for path in (path for folder in folders for path in folder.glob(f"*{_SUFFIX}")):
@@ -75,13 +86,13 @@ def silences() -> dict[str, float]:
 
 
 def main(arguments: list[str]) -> int:
-    """Say in one line how the consumer is; the exit code is 0 if it is well, 1 if not, 2 for a wrong setting."""
+    """Say in one line how the process is; the exit code is 0 if it is well, 1 if not, 2 for a wrong setting."""
     parser = argparse.ArgumentParser(prog="tickertape health", description=main.__doc__)
     parser.add_argument(
         "--stuck-after-seconds",
         type=_positive,
         default=os.environ.get("STUCK_AFTER_SECONDS") or _STUCK_AFTER_SECONDS,
-        help="a shard without progress for so long is stuck (STUCK_AFTER_SECONDS; default: %(default)s)",
+        help="a shard or publisher without progress for so long is stuck (STUCK_AFTER_SECONDS; default: %(default)s)",
     )
     limit = parser.parse_args(arguments).stuck_after_seconds
     try:
@@ -90,7 +101,8 @@ def main(arguments: list[str]) -> int:
         print(f"unhealthy: {error}")  # noqa: T201  (the result)
         return 1
     stuck = [f"{shard} has made no progress for {age:.0f} s" for shard, age in sorted(ages.items()) if age > limit]
-    print("unhealthy: " + ", ".join(stuck) if stuck else f"healthy: {len(ages)} shards")  # noqa: T201  (the result)
+    well = "healthy: publisher" if _PUBLISHER in ages else f"healthy: {len(ages)} shards"
+    print("unhealthy: " + ", ".join(stuck) if stuck else well)  # noqa: T201  (the result)
     return 1 if stuck else 0
 
 
@@ -102,12 +114,14 @@ def _positive(text: str) -> float:
 
 
 def _folders() -> Iterator[tuple[Path, int]]:
-    """Find the folders of consumers, with their process ids; another user's are not to be trusted."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}-*-*"):
-        pid = folder.name.removeprefix(f"{_FOLDER}-").partition("-")[0]
-        with suppress(OSError):
-            if pid.isdecimal() and folder.stat().st_uid == os.getuid():
-                yield folder, int(pid)
+    """Find the folders of consumers and producers, with process ids; another user's are not to be trusted."""
+    for role in _ROLES:
+        prefix = f"tickertape-{role}-"
+        for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*-*"):
+            pid = folder.name.removeprefix(prefix).partition("-")[0]
+            with suppress(OSError):
+                if pid.isdecimal() and folder.stat().st_uid == os.getuid():
+                    yield folder, int(pid)
 
 
 def _is_alive(pid: int) -> bool:
