@@ -649,7 +649,7 @@ def test_every_alarm_has_its_runbook() -> None:
     """Each alarm tells operators, says in its description where to read on, and that section is there."""
     sections = re.findall(r"^### (.+)$", (ROOT / "docs" / "operate.md").read_text(), re.MULTILINE)
     alarms = services().of_type("CloudWatch::Alarm")
-    assert len(alarms) == 7
+    assert len(alarms) == 10
     for alarm in alarms.values():
         assert alarm["AlarmActions"] == alarm["OKActions"] == [Template(STACK).outputs["OperatorTopicArn"]["Value"]]
         named = re.search(r'See "(.+)" in docs/operate.md', alarm["AlarmDescription"])
