@@ -52,7 +52,8 @@ def traffic(seed: int, minutes: int = 600, symbols: Container[str] = _DAY_SYMBOL
         while delayed and delayed[0][0] <= len(sent):
             sent.append(delayed.popleft()[1])
     sent += [late for _, late in delayed]
-    assert set(_POISON) <= {payload for _, payload in sent}, "not every kind of poison is in it"
+    there = {payload for _, payload in sent}
+    sent += [("INDA", payload) for payload in _POISON if payload not in there]  # by chance, not every kind was
     return _partly_aggregated(dice, sent)
 
 
