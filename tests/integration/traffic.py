@@ -1,4 +1,4 @@
-"""Real ticks with everything mixed in that a stream may hold: duplicates, late ones, odd forms, poison, aggregates."""
+"""Real ticks with all mixed in that a stream may hold: repeated, contradicted, late, odd, bad, several in a record."""
 
 import random
 from collections import defaultdict, deque
@@ -19,7 +19,7 @@ _DAY_SYMBOLS = ("TSCO", "MAS", "KMB", "BRK.B", "OXY", "ALB", "ADS", "AET", "AEP"
 _HUGE = Decimal("9199999999.999999999")
 
 
-def traffic(seed: int, minutes: int = 600, symbols: Container[str] = _DAY_SYMBOLS) -> list[Put]:
+def traffic(seed: int, minutes: int = 760, symbols: Container[str] = _DAY_SYMBOLS) -> list[Put]:
     """Make some thousand records; each symbol's are in order but where lateness is meant.
 
     Parameters
@@ -47,6 +47,9 @@ def traffic(seed: int, minutes: int = 600, symbols: Container[str] = _DAY_SYMBOL
             sent.append((key, payload))
         if 0.10 <= fate < 0.14:
             delayed.append((len(sent) + dice.randint(2, 60), (key, payload)))
+        if 0.14 <= fate < 0.17:
+            contradicting = key, _dressed(dice, {**tick, "price": tick["price"] + Decimal("0.01")})
+            delayed.append((len(sent) + dice.choice([1, 30]), contradicting))
         if fate > 0.9:
             sent.append((key, next(poison)))
         while delayed and delayed[0][0] <= len(sent):
@@ -54,7 +57,7 @@ def traffic(seed: int, minutes: int = 600, symbols: Container[str] = _DAY_SYMBOL
     sent += [late for _, late in delayed]
     there = {payload for _, payload in sent}
     sent += [("INDA", payload) for payload in _POISON if payload not in there]  # by chance, not every kind was
-    return _partly_aggregated(dice, sent)
+    return _partly_aggregated(dice, _partly_joined(dice, sent))
 
 
 _JUNK = b'{"symbol":"INDA","price":44,"junk":"' + b"x" * 900_000 + b'"}'
@@ -121,6 +124,19 @@ def _dressed(dice: random.Random, tick: Row) -> bytes:
         )
     payload = payload_of(tick)
     return payload.replace(b", ", b"\r\n ,") + b"\n" if dice.random() < 0.05 else payload
+
+
+def _partly_joined(dice: random.Random, sent: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    """Write neighbours of the same key into one record, as an array or as lines; some are bad, or make all bad."""
+    joined: list[tuple[str, bytes]] = []
+    for key, payload in sent:
+        if joined and joined[-1][0] == key and len(payload) < 10_000 and dice.random() < 0.1:
+            last = joined.pop()[1]
+            text = b"[%b,\n%b]" if dice.random() < 0.5 else b"%b\n%b"
+            joined.append((key, text % (last, payload)))
+        else:
+            joined.append((key, payload))
+    return joined
 
 
 def _partly_aggregated(dice: random.Random, sent: list[tuple[str, bytes]]) -> list[Put]:
