@@ -125,7 +125,7 @@ class RowFile:
             for number, columns, values in document_rows(buffered, self._reading):
                 yield Row(number, columns, values)
         else:
-            yield from _json_lines(buffered)
+            yield from _json_lines(buffered, self._reading)
 
     def _parquet(self, stream: IO[bytes]) -> Iterator[Row]:
         number = 0
@@ -133,7 +133,7 @@ class RowFile:
             file = self._seekable(stream)
             batches = arro3.io.read_parquet(file, batch_size=_PARQUET_BATCH_ROWS)
             names = tuple(batches.schema.names)
-            columns = (*self._reading.columns, *names)[: len(names)] if self._reading.columns else names
+            columns = self._reading.names(names)
             for batch in batches:
                 lists = (batch.column(place).to_pylist() for place in range(len(names)))
                 for values in zip(*lists, strict=True):
@@ -167,13 +167,13 @@ class RowFile:
         return file
 
 
-def _json_lines(stream: IO[bytes]) -> Iterator[Row]:
+def _json_lines(stream: IO[bytes], reading: Reading) -> Iterator[Row]:
     number = 0
     try:
         for number, line in enumerate(text_lines(stream), 1):
             if line.strip():
                 fields = decode_object(line)
-                yield Row(number, tuple(fields), tuple(fields.values()))
+                yield Row(number, reading.names(tuple(fields)), tuple(fields.values()))
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise BadRowError(number, f"is not a JSON object: {error}: {line.strip()[:40]!r}") from None
 

@@ -99,9 +99,9 @@ def _array_rows(content: bytes, reading: Reading) -> Iterator[JsonRow]:
         line += content.count(b"\n", position, start)
         fields = _decode(element)
         if isinstance(fields, dict):
-            yield line, tuple(fields), tuple(fields.values())
+            yield line, reading.names(tuple(fields)), tuple(fields.values())
         elif isinstance(fields, list) and reading.columns:
-            yield line, reading.columns, _row_of(line, fields, len(reading.columns))
+            yield line, reading.names(reading.columns), _row_of(line, fields, len(reading.columns))
         elif isinstance(fields, list):
             raise BadRowError(
                 line,

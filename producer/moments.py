@@ -246,7 +246,7 @@ _CURE = ": write it as 2025-03-31T15:30:00Z, or say how it is written with --tim
 
 
 def _complaint(text: str, clock: str | None) -> str:
-    if clock is None and _DIGITS.fullmatch(text) and len(text) != 8:
+    if clock is None and _DIGITS.fullmatch(text) and len(text) != 8 and len(text) > 4:
         return (
             f"has {len(text)} digits, and an epoch has 10, 13, 16 or 19, and a date 8: say how it is written with "
             "--time-format"

@@ -5,8 +5,14 @@ from datetime import time
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from producer.layouts import Column
+
 Mark = Literal[".", ","]
 """What begins a number's decimals."""
+
+
+_PASSED_OVER = "passed over"
+"""A name that means nothing to us."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +20,7 @@ class Reading:
     """What a person says of a file; None leaves it to the file."""
 
     columns: tuple[str, ...] = ()
-    """Names of the columns, in order, of a file without a header, or instead of its header."""
+    """Names of the columns, in order, of a file without a header, or instead of its header; - is passed over."""
     separator: str | None = None
     """One character between the fields of a text file."""
     decimal: Mark | None = None
@@ -27,3 +33,10 @@ class Reading:
     """Where a session's day is a day, if timestamps have no offset; None is ``timezone``."""
     session_start: time = time(0)
     """When a session's day begins; one after midnight means the evening before."""
+
+    def names(self, own: tuple[Column, ...]) -> tuple[Column, ...]:
+        """Name the columns of a row: as is said of the file, or else as the file does."""
+        if not self.columns:
+            return own
+        said = (_PASSED_OVER if name in {"", "-"} else name for name in self.columns)
+        return (*said, *(_PASSED_OVER for _ in own))[: len(own)]

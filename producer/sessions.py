@@ -71,8 +71,9 @@ class Sessions:
     def _place(self, tick: Tick, quote: Quote) -> None:
         session = self._session(quote.symbol, quote.moment.day, tick.price)
         session.close = tick.price
+        change = self._change(session, quote)
         if session.previous_close is not None:
-            session.previous_close *= self._change(session, quote)
+            session.previous_close *= change
         if tick.previous_close is None and session.previous_close is not None:
             tick.previous_close = round(session.previous_close) or None
         if quote.volume is not None:
@@ -103,9 +104,8 @@ class Sessions:
         now = self._adjustment(quote.symbol, quote.close, quote.adjusted)
         before = self._adjustments.get(quote.symbol, now)
         change = before.ratio / now.ratio
-        is_real = abs(change - 1) > before.error + now.error
-        self._adjustments[quote.symbol] = now if is_real else before
-        return change if is_real else Fraction(1)
+        self._adjustments[quote.symbol] = now
+        return change if abs(change - 1) > before.error + now.error else Fraction(1)
 
     def _adjustment(self, symbol: str, close: Decimal, adjusted: Decimal) -> _Adjustment:
         """Reckon with half a unit of the last place that the file writes, and with 32-bit floats."""

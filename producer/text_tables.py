@@ -20,7 +20,6 @@ LINE_CHARACTERS = 1024 * 1024
 _SEPARATORS = ",;\t|"
 _LINES_BEFORE_HEADER = 10
 _SEPARATOR_LINE = re.compile(r"\s*sep=(.)\s*")
-_PASSED_OVER = "passed over"
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
@@ -100,7 +99,7 @@ class TextTable:
         self._reader = csv.reader(
             chain(head[self._skipped :], lines), delimiter=self.separator, strict=True, skipinitialspace=True
         )
-        self._named = tuple(_PASSED_OVER if name in {"", "-"} else name for name in reading.columns)
+        self._named = reading.names(reading.columns)
 
     def rows(self) -> Iterator[tuple[int, tuple[Column, ...], Sequence[object]]]:
         """Give each row: its line, the columns' names and its fields.

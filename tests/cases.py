@@ -3,7 +3,7 @@
 The inputs are in ``data/cases``; each is a small file in a layout that public issues report. The values were reckoned
 from the files with decimal arithmetic, apart from the product.
 
-    python -m tests.cases
+    python -m tests.cases [PART_OF_A_NAME]
 
 runs `tickertape local --once` on each of them, which takes some minutes.
 """
@@ -452,8 +452,8 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Run all cases."""
-    for case in CASES:
+    """Run all cases, or those whose file's name has what is asked for."""
+    for case in (case for case in CASES if not sys.argv[1:] or sys.argv[1] in case.file):
         with tempfile.TemporaryDirectory() as folder:
             try:
                 outcome = str(run(case, Path(folder) / "out"))
