@@ -8,6 +8,9 @@ from fractions import Fraction
 from common.tick import VOLUME_LIMIT, NotATickError, Tick
 from producer.bars import Quote
 
+_FEWEST_PLACES = 2
+"""Prices have these decimals, whether or not a file writes zeros."""
+
 _SINGLE_PRECISION = Fraction(2, 10**7)
 """The largest relative error of a ratio of two numbers that were 32-bit floats once, as Yahoo's are."""
 
@@ -109,7 +112,7 @@ class Sessions:
 
     def _adjustment(self, symbol: str, close: Decimal, adjusted: Decimal) -> _Adjustment:
         """Reckon with half a unit of the last place that the file writes, and with 32-bit floats."""
-        close_places, adjusted_places = self._places.get(symbol, (0, 0))
+        close_places, adjusted_places = self._places.get(symbol, (_FEWEST_PLACES, _FEWEST_PLACES))
         places = max(close_places, decimal_places(close)), max(adjusted_places, decimal_places(adjusted))
         self._places[symbol] = places
         error = Fraction(1, 2 * 10 ** places[0]) / Fraction(close) + Fraction(1, 2 * 10 ** places[1]) / Fraction(

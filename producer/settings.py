@@ -26,6 +26,11 @@ def _split(text: object) -> object:
     return tuple(part.strip() for part in text.split(",")) if isinstance(text, str) else text
 
 
+def _columns(text: object) -> object:
+    # COLUMNS is where shells tell how wide the terminal is: a number, which names no column
+    return () if isinstance(text, str) and text.strip().isdecimal() else _split(text)
+
+
 def _all_different(symbols: tuple[str, ...]) -> tuple[str, ...]:
     twice = sorted({symbol for symbol in symbols if symbols.count(symbol) > 1})
     if twice:
@@ -127,7 +132,7 @@ class ProducerSettings(CommandSettings):
         1, description="How many times faster than recorded to replay, or max for as fast as possible."
     )
     symbol: Symbol | None = Field(None, description="The symbol of a file that has no symbol column.")
-    columns: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+    columns: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_columns)] = Field(
         (),
         description="Names of a file's columns, in order, where it has no header or an odd one; - passes one over:"
         " time,open,high,low,close,volume.",

@@ -70,6 +70,15 @@ def test_producer_is_told_the_same() -> None:
     ]
 
 
+def test_producer_is_told_what_is_said_of_the_file() -> None:
+    """What is said of a file is passed on in the same words."""
+    flags = ["--columns=-,date,close", "--separator=tab", "--decimal=,", "--time-format=%d/%m/%Y"]
+    flags += ["--timezone=Europe/Berlin", "--session-timezone=America/Chicago", "--session-start=17:00"]
+    settings = read_settings(LocalSettings, ["--feed", "replay", "--file", __file__, *flags], "local")
+    assert settings.producer_flags()[2:] == flags
+    assert read_settings(LocalSettings, ["--extended-hours"], "local").producer_flags()[1:] == ["--extended-hours"]
+
+
 def test_unknown_flags_are_refused() -> None:
     """A flag that does not exist is an error, and not passed over."""
     with pytest.raises((SettingsError, SystemExit)):

@@ -1,7 +1,9 @@
 """What the producer can be told, and how it refuses."""
 
 import math
+from datetime import time
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -93,3 +95,36 @@ def test_every_setting_is_explained_in_a_sentence() -> None:
         assert field.description, name
         assert field.description.endswith("."), name
         assert ". " not in field.description, name
+
+
+def test_what_is_said_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flags and variables say how a file is to be read; the width of the terminal says nothing of it."""
+    reading = read("--columns=-,date,close", "--separator", "tab", "--decimal", ",", "--session-start", "17:00").reading
+    assert (reading.columns, reading.separator, reading.decimal) == (("-", "date", "close"), "\t", ",")
+    assert reading.session_start == time(17)
+    monkeypatch.setenv("TIMEZONE", "America/New_York")
+    monkeypatch.setenv("COLUMNS", "132")
+    reading = read("--time-format", "%d/%m/%Y").reading
+    assert (reading.columns, reading.timezone, reading.time_format) == ((), ZoneInfo("America/New_York"), "%d/%m/%Y")
+    assert (reading.session_timezone, reading.separator, reading.decimal) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--timezone", "Mars/Olympus"], "TIMEZONE: there is no such time zone: give one as America/New_York"),
+        (["--session-timezone", "../etc/passwd"], "SESSION_TIMEZONE: there is no such time zone"),
+        (["--session-start", "5pm"], "SESSION_START: give hours and minutes, as 17:00 (it is '5pm')"),
+        (["--separator", "::"], "SEPARATOR: give one character, or tab (it is '::')"),
+        (["--decimal", ";"], "DECIMAL: Input should be '.' or ','"),
+        (["--time-format", "%Q"], "TIME_FORMAT: it is no format of strptime"),
+        (["--time-format", "%d %d"], "TIME_FORMAT: it is no format of strptime"),
+        (["--time-format", "%H:%M"], "TIME_FORMAT: it has to have year, month and day"),
+        (["--time-format", "%d/%m"], "TIME_FORMAT: it has to have year, month and day"),
+    ],
+)
+def test_what_is_said_wrongly_of_a_file(arguments: list[str], message: str) -> None:
+    """A wrong setting is named, with what it should be."""
+    with pytest.raises(SettingsError) as failure:
+        read(*arguments)
+    assert str(failure.value).startswith(message)

@@ -1,4 +1,4 @@
-"""The examples of docs/replay.md give what stands below them."""
+"""The examples of docs/replay.md, and more of their kind, give what stands below them."""
 
 import re
 import shlex
@@ -11,7 +11,8 @@ from common.errors import UserError
 from common.tick import Tick, decimal_text
 from tests.unit.test_cases import replay
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "replay.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [(ROOT / name).read_text(encoding="utf-8") for name in ("docs/replay.md", "tests/data/replays.md")]
 _NUMBERS = ("price", "open", "high", "low", "previous_close")
 
 
@@ -26,8 +27,12 @@ class Example(NamedTuple):
 
 def examples() -> list[Example]:
     """Find the blocks with a file's name, each before what comes of it."""
-    found = re.findall(r"```(?:csv|json) (\S+)(.*)\n((?s:.*?))```\n```text\n((?s:.*?))```", DOCUMENT)
-    return [Example(name, shlex.split(flags), content, outcome) for name, flags, content, outcome in found]
+    blocks = re.compile(r"```(?:csv|json) (\S+)(.*)\n((?s:.*?))```\n```text\n((?s:.*?))```")
+    return [
+        Example(name, shlex.split(flags), content, outcome)
+        for document in DOCUMENTS
+        for name, flags, content, outcome in blocks.findall(document)
+    ]
 
 
 @pytest.mark.parametrize("example", examples(), ids=lambda example: " ".join((example.name, *example.flags)))
@@ -39,8 +44,37 @@ def test_example(example: Example, tmp_path: Path) -> None:
 
 
 def test_there_are_examples() -> None:
-    """The test above would pass on a document without examples; each fence with a file's name is one."""
-    assert len(examples()) == len(re.findall(r"^```(?:csv|json) ", DOCUMENT, flags=re.MULTILINE)) >= 20
+    """The test above would pass on documents without examples; each fence with a file's name is one."""
+    fences = [len(re.findall(r"^```(?:csv|json) ", document, flags=re.MULTILINE)) for document in DOCUMENTS]
+    assert min(fences) >= 20
+    assert len(examples()) == sum(fences)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        pytest.param("a.csv", "Date,Close,Eröffnung\n2025-01-03,1,2\n".encode("cp1252"), id="Windows-1252"),
+        pytest.param("a.csv", b"\xef\xbb\xbfDate,Close,Open\r\n2025-01-03,1,2\r\n", id="UTF-8 with a mark"),
+        pytest.param("a.csv", b"Date,Close,Open\r2025-01-03,1,2\r", id="lines of old Macs"),
+        pytest.param("a.csv", b"Date,Close,Open\n2025-01-03,1,2", id="no end of the last line"),
+        pytest.param("a.txt", "\ufeffDate,Close,Open\r\n2025-01-03,1,2\r\n".encode("utf-16-le"), id="UTF-16"),
+        pytest.param("a.txt", "\ufeffDate,Close,Open\n2025-01-03,1,2\n".encode("utf-16-be"), id="UTF-16, big end"),
+        pytest.param("a.tsv", "Date\tClose\tOpen\n2025-01-03\t1\t2\n".encode("utf-16-le"), id="UTF-16, no mark"),
+        pytest.param("a.csv", "\ufeffDate,Close,Open\n2025-01-03,1,2\n".encode("utf-32-le"), id="UTF-32"),
+        pytest.param("a.json", '\ufeff[{"Date":"2025-01-03","Close":1,"Open":2}]'.encode("utf-16-le"), id="JSON"),
+        pytest.param("a.json", b'\xef\xbb\xbf[{"Date":"2025-01-03","Close":1,"Open":2}]', id="JSON with a mark"),
+        pytest.param("a.jsonl", '\ufeff{"Date":"2025-01-03","Close":1,"Open":2}\n'.encode(), id="JSON lines, a mark"),
+        pytest.param("a.jsonl", '{"Date":"2025-01-03","Close":1,"Open":2}\n'.encode("utf-16"), id="JSON lines"),
+        pytest.param(
+            "a.csv", b"Price,Close,Open\r\nTicker,T,T\r\nDate,,\r\n2025-01-03,1,2\r\n", id="three lines and CRLF"
+        ),
+    ],
+)
+def test_encodings_and_ends_of_lines(tmp_path: Path, name: str, content: bytes) -> None:
+    """The same bar comes of the same text, however it is encoded and its lines end."""
+    path = tmp_path / name
+    path.write_bytes(content)
+    assert outcome(path, "--symbol", "T") == "T 2025-01-03T00:00:00Z price=1 open=2"
 
 
 def outcome(path: Path, *flags: str) -> str:
