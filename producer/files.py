@@ -73,11 +73,13 @@ class RowFile:
 
     def error(self, number: int, reason: str) -> UserError:
         """Say what is wrong with the row of that number."""
-        return UserError(f"{self._path}, {'row' if self._format == 'parquet' else 'line'} {number}: {reason}")
+        return UserError(
+            f"{self._path}, {'row' if self._format == 'parquet' else 'line'} {number}: {_printable(reason)}"
+        )
 
     def refusal(self, reason: str) -> UserError:
         """Say what is wrong with the file as a whole."""
-        return UserError(f"{self._path}: {reason}")
+        return UserError(f"{self._path}: {_printable(reason)}")
 
     def rows(self) -> Iterator[Row]:
         """Read the rows, from the first one.
@@ -176,6 +178,11 @@ def _json_lines(stream: IO[bytes], reading: Reading) -> Iterator[Row]:
                 yield Row(number, reading.names(tuple(fields)), tuple(fields.values()))
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise BadRowError(number, f"is not a JSON object: {error}: {line.strip()[:40]!r}") from None
+
+
+def _printable(reason: str) -> str:
+    """Keep a message in one line, and a file's own characters from a terminal."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in reason)
 
 
 def _one_line(error: BaseException) -> str:
