@@ -6,10 +6,11 @@ import math
 import os
 import sys
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +24,7 @@ else:
 from common.errors import SettingsError, UserError
 from common.tick import Tick
 from producer.feeds.replay import Replay
+from producer.reading import Reading
 from tests.unit.fake_clock import FakeClock
 
 
@@ -120,13 +122,13 @@ def test_every_format_gives_the_same_ticks(tmp_path: Path, suffix: str, content:
     assert read(path) == BARS_AS_TICKS
 
 
-@pytest.mark.parametrize("time", ["Date", "datetime", "TIME", "timestamp", "Timestamp "])
+@pytest.mark.parametrize("when", ["Date", "datetime", "TIME", "timestamp", "Timestamp "])
 @pytest.mark.parametrize("symbol", ["Symbol", "TICKER", "name"])
 @pytest.mark.parametrize("price", ["Close", "close", "PRICE"])
-def test_usual_headers_are_known_in_any_case(tmp_path: Path, time: str, symbol: str, price: str) -> None:
+def test_usual_headers_are_known_in_any_case(tmp_path: Path, when: str, symbol: str, price: str) -> None:
     """The usual names of the time, symbol and price columns are understood, whatever their case."""
     path = tmp_path / "bars.csv"
-    path.write_text(f"{symbol},{time},{price}\nKO,2024-03-04 09:30:00-05:00,61.5\n")
+    path.write_text(f"{symbol},{when},{price}\nKO,2024-03-04 09:30:00-05:00,61.5\n")
     assert read(path) == [Tick("KO", "2024-03-04T14:30:00.000000Z", units("61.5"), source="replay")]
 
 
@@ -398,6 +400,115 @@ def test_file_is_streamed(tmp_path: Path) -> None:
     )
     feed = Replay(path, symbol=None, only=(), speed=math.inf, clock=FakeClock())
     assert [next(feed).symbol for _ in range(1000)] == ["KO"] * 1000
+
+
+def days_and_prices(path: Path, symbol: str | None = "KO") -> list[tuple[str, str, float]]:
+    """Replay a file, and give each tick's symbol, day and price."""
+    return [(tick.symbol, tick.timestamp[:10], tick.price / 1e9) for tick in read(path, symbol)]
+
+
+def test_bars_of_several_symbols_are_sorted(tmp_path: Path) -> None:
+    """Newest first, symbol by symbol, bars are given by time, each symbol with its own session before."""
+    path = tmp_path / "bars.csv"
+    path.write_text("date,symbol,close\n2025-01-03,A,3\n2025-01-02,A,2\n2025-01-03,B,30\n2025-01-02,B,20\n")
+    assert days_and_prices(path) == [
+        ("A", "2025-01-02", 2),
+        ("B", "2025-01-02", 20),
+        ("A", "2025-01-03", 3),
+        ("B", "2025-01-03", 30),
+    ]
+    assert [tick.previous_close for tick in read(path)] == [None, None, units("2"), units("20")]
+
+
+def test_bars_in_order_stay_where_they_are(tmp_path: Path) -> None:
+    """A file with one symbol after the other is in order for each, and is given as it is."""
+    path = tmp_path / "bars.csv"
+    path.write_text("date,symbol,close\n2025-01-02,A,2\n2025-01-03,A,3\n2025-01-02,B,20\n")
+    assert [symbol for symbol, _, _ in days_and_prices(path)] == ["A", "A", "B"]
+
+
+def test_ticks_stay_in_the_files_order(tmp_path: Path) -> None:
+    """Ticks that go back in time or come again are given as they are: what is late is for the consumer to say."""
+    path = tmp_path / "ticks.csv"
+    path.write_text("timestamp,price\n2025-01-03,1\n2025-01-02,2\n2025-01-02,3\n")
+    assert [price for _, _, price in days_and_prices(path)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("content", [BARS, "".join(BARS.splitlines(keepends=True)[:4])], ids=["longer", "as long"])
+def test_a_long_file_has_to_be_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+    """Bars that go back in time are sorted up to a number of rows; of more, none is published, and one line says so."""
+    monkeypatch.setattr("producer.feeds.replay.MOST_SORTED_ROWS", 4)
+    path = tmp_path / "bars.csv"
+    path.write_text(content + "2016-01-01,1,1,1,1,0.9,1,RE\n")
+    if content != BARS:
+        assert read(path)[0].timestamp[:10] == "2016-01-01"
+        return
+    with pytest.raises(UserError) as failure:
+        read(path)
+    assert str(failure.value) == (
+        f"{path}: its bars go back in time, in line 6 for instance, and it has more than 4 rows: sort it by time first"
+    )
+
+
+def test_a_long_file_in_order_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long, a file in order is given, and of a bar that comes again at once the last."""
+    monkeypatch.setattr("producer.feeds.replay.MOST_SORTED_ROWS", 2)
+    path = tmp_path / "bars.csv"
+    path.write_text(
+        "date,symbol,close\n2025-01-02,A,1\n2025-01-02,B,9\n2025-01-02,A,2\n2025-01-02,A,3\n2025-01-03,A,4\n"
+    )
+    assert [price for _, _, price in days_and_prices(path)] == [9, 3, 4]
+
+
+def test_rows_without_a_price_are_counted_and_three_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The first, the last and all others without a price are passed over; the log says where the first three are."""
+    path = tmp_path / "bars.csv"
+    path.write_text("date,close\n2025-01-01,\n2025-01-02,1\n2025-01-03,null\n,\n2025-01-05,NaN\n")
+    feed = Replay(path, symbol="KO", only=(), speed=math.inf, clock=FakeClock())
+    assert [tick.price for tick in feed] == [units("1")]
+    assert feed.skipped == 4
+    named = [record.reason for record in caplog.records if record.message == "row_skipped"]  # type: ignore[attr-defined]
+    assert named == [f"{path}, line {line}: has no price" for line in (2, 4, 5)]
+
+
+@pytest.mark.parametrize("zone", ["Australia/Sydney", "+11:00"])
+def test_a_parquet_columns_zone_tells_the_session(tmp_path: Path, zone: str) -> None:
+    """Sydney's day is one session, though UTC's midnight is in it."""
+    path = tmp_path / "bars.parquet"
+    moments = [datetime(2025, 2, 3, hour, tzinfo=UTC) for hour in (23, 22)] + [datetime(2025, 2, 4, 1, tzinfo=UTC)]
+    times = pa.array(moments, pa.timestamp("us", tz=zone))
+    pq.write_table(pa.table({"timestamp": times, "close": pa.array([2, 1, 3]), "volume": pa.array([10, 10, 10])}), path)
+    ticks = read(path, "BHP")
+    assert [(tick.volume, tick.previous_close) for tick in ticks] == [(10, None), (20, None), (30, None)]
+
+
+@pytest.mark.parametrize(
+    ("reading", "volumes"),
+    [
+        (Reading(), [1, 2, 3, 1]),
+        (Reading(session_timezone=ZoneInfo("America/Chicago")), [1, 2, 3, 4]),
+        (Reading(session_timezone=ZoneInfo("America/Chicago"), session_start=time(17)), [1, 1, 2, 3]),
+        (Reading(timezone=ZoneInfo("America/Chicago")), [1, 2, 3, 1]),
+        (Reading(session_start=time(23, 30)), [1, 2, 1, 2]),
+    ],
+    ids=["UTC", "Chicago", "from 17:00 in Chicago", "times of Chicago", "from 23:30"],
+)
+def test_where_and_when_a_session_begins(tmp_path: Path, reading: Reading, volumes: list[int]) -> None:
+    """The settings say where one day ends and the next begins; ``timezone`` alone says so, too."""
+    path = tmp_path / "bars.csv"
+    moments = ["2025-03-03 22:59", "2025-03-03 23:00", "2025-03-03 23:45", "2025-03-04 01:00"]
+    path.write_text("".join(["timestamp,close,volume\n", *(f"{moment},1,1\n" for moment in moments)]))
+    feed = Replay(path, symbol="ES", only=(), speed=math.inf, clock=FakeClock(), reading=reading)
+    assert [tick.volume for tick in feed] == volumes
+
+
+def test_a_files_own_offset_is_stronger_than_the_settings(tmp_path: Path) -> None:
+    """An offset that a timestamp has decides its day, whatever is said of the session's time zone."""
+    path = tmp_path / "bars.csv"
+    path.write_text("timestamp,close,volume\n2025-02-04T10:00+11:00,1,1\n2025-02-04T15:00+11:00,1,1\n")
+    reading = Reading(session_timezone=ZoneInfo("UTC"))
+    feed = Replay(path, symbol="BHP", only=(), speed=math.inf, clock=FakeClock(), reading=reading)
+    assert [tick.volume for tick in feed] == [1, 2]
 
 
 def paced(tmp_path: Path, speed: float, clock: FakeClock) -> list[Tick]:
