@@ -12,8 +12,7 @@ from common.tick import VOLUME_LIMIT, NotATickError, fixed, normalise_symbol
 from producer.files import Row
 from producer.layouts import Column, Group, Layout, layout_of
 from producer.moments import Moment, MomentReader
-from producer.numbers import is_missing, read_number
-from producer.reading import Mark
+from producer.numbers import Mark, is_missing, read_number
 
 Value = TypeVar("Value")
 
@@ -125,9 +124,11 @@ class QuoteReader:
     def _price(self, row: Row, place: int | None) -> int | None:
         if place is None:
             return None
-        if isinstance(row.values[place], str):
-            return _read(row, place, lambda text: _price_of_text(text, self._mark))
-        return _read(row, place, lambda value: _fixed(self._number(value)))
+        value = row.values[place]
+        try:
+            return _price_of_text(value, self._mark) if isinstance(value, str) else _fixed(self._number(value))
+        except NotATickError as error:
+            raise _complaint(row, error, place) from None
 
     def _volume(self, value: object) -> Decimal | None:
         volume = read_number(value, self._mark, scaled=True)

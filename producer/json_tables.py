@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import msgspec
 
@@ -120,9 +120,10 @@ def _row_of(line: int, fields: list[object], width: int) -> list[object]:
     return fields[:width]
 
 
-def _frame_rows(document: dict[str, Any]) -> Iterator[JsonRow]:
+def _frame_rows(document: object) -> Iterator[JsonRow]:
     """Read what pandas' ``to_json`` writes: orient ``split``, ``table``, ``columns`` (its default) or ``index``."""
-    rows = next((rows for shape in _FRAMES if (rows := shape(document)) is not None), None)
+    shapes = _FRAMES if isinstance(document, dict) else ()
+    rows = next((rows for shape in shapes if (rows := shape(cast("dict[str, Any]", document))) is not None), None)
     if rows is None:
         raise BadRowError(1, f"begins a JSON document of a shape that is not known: {_SHAPES}")
     for number, (columns, values) in enumerate(rows, 1):

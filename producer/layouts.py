@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from common.tick import NotATickError
+from producer.numbers import is_missing
 
 Column = str | tuple[str, ...]
 """A column's name; where a header has several lines, as yfinance writes them, one from each."""
@@ -135,7 +136,7 @@ def _two_lines(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[Column,
     """Join two lines of a header, if that is what they are."""
     if squeeze(second[0]) not in _LABELS or not any(cell.strip() for cell in second):
         return None
-    if not second[0].strip() and all(not cell.strip() or _NUMBERS.fullmatch(cell) for cell in second):
+    if not second[0].strip() and (holds_numbers(second) or all(is_missing(cell) for cell in second)):
         return None
     fields_first = _has_close(first)
     if not fields_first and not _has_close(second):

@@ -48,6 +48,8 @@ _DATES = (
     r"(?P<week>\d{4}-?W\d\d(?:-?\d)?)",
 )
 _MOMENTS = [re.compile(rf"{date_}(?:(?:[Tt]|,? ){_TIME}{_ZONE})?", re.ASCII) for date_ in _DATES]
+_COMMON = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)?)?", re.ASCII)
+"""One of these forms, and the fastest to read."""
 _YEAR_LAST = re.compile(_DATES[2] + r"(?:\D.*)?", re.ASCII)
 _DECIMAL_EPOCH = re.compile(r"(\d{10}|\d{13}|\d{16}|\d{19})\.(\d+)", re.ASCII)
 _DIGITS = re.compile(r"\d+", re.ASCII)
@@ -103,8 +105,14 @@ class MomentReader:
         if time_of_day is not None:
             return self._of_text(*self._joined(value, time_of_day))
         if isinstance(value, datetime):
-            return self._moment(value)
+            return self._of_datetime(value)
         return self._of_text(text_of(value), None)
+
+    def _of_datetime(self, moment: datetime) -> Moment:
+        try:
+            return self._moment(moment)
+        except OverflowError:
+            raise NotATickError("is not a time that can be told in UTC") from None
 
     def _joined(self, value: object, time_of_day: object) -> tuple[str, str | None]:
         """Give date and time as texts; a time that is a whole timestamp stands alone."""
@@ -154,6 +162,9 @@ class MomentReader:
         return clock.zfill(width)
 
     def _parse_form(self, text: str) -> datetime:
+        if _COMMON.fullmatch(text):
+            moment = datetime.fromisoformat(text)
+            return moment.replace(tzinfo=_NO_OFFSET) if text.endswith("Z") else moment
         match = next((match for pattern in _MOMENTS if (match := pattern.fullmatch(text))), None)
         if match is None:
             raise ValueError
@@ -180,15 +191,16 @@ class MomentReader:
     def _moment(self, moment: datetime) -> Moment:
         if moment.tzinfo is None:
             moment = self._placed(moment)
-        timestamp = moment.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
+        in_utc = moment if moment.tzinfo is _NO_OFFSET else moment.astimezone(UTC)
+        timestamp = in_utc.isoformat(timespec="microseconds")[:26] + "Z"
         tells_local_time = moment.tzinfo is not _NO_OFFSET and moment.tzinfo is not self._zone
         local = moment if tells_local_time else moment.astimezone(self._session_zone)
-        return Moment(timestamp, (local.replace(tzinfo=None) - self._session_start).date())
+        return Moment(timestamp, (local - self._session_start).date() if self._session_start else local.date())
 
     def _placed(self, moment: datetime) -> datetime:
         is_date = moment.time() == time(0)
         moment = moment.replace(tzinfo=self._zone)
-        if moment.utcoffset() != moment.replace(fold=1).utcoffset() and not is_date:
+        if self._zone is not _NO_OFFSET and moment.utcoffset() != moment.replace(fold=1).utcoffset() and not is_date:
             raise NotATickError(
                 f"comes twice or never in {self._zone.key}, where clocks change then: write its offset from UTC"
             )

@@ -5,7 +5,9 @@ from decimal import Decimal
 from typing import Literal
 
 from common.tick import NotATickError
-from producer.reading import Mark
+
+Mark = Literal[".", ","]
+"""What begins a number's decimals."""
 
 MISSING = frozenset(
     (

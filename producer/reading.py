@@ -2,14 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import time
-from typing import Literal
 from zoneinfo import ZoneInfo
 
 from producer.layouts import Column
-
-Mark = Literal[".", ","]
-"""What begins a number's decimals."""
-
+from producer.numbers import Mark
 
 _PASSED_OVER = "passed over"
 """A name that means nothing to us."""

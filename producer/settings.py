@@ -12,7 +12,8 @@ from pydantic_settings import NoDecode
 
 from common.settings import CommandSettings
 from common.tick import NotATickError, normalise_symbol
-from producer.reading import Mark, Reading
+from producer.numbers import Mark
+from producer.reading import Reading
 
 
 def _symbol(text: str) -> str:

@@ -7,8 +7,8 @@ from common.tick import NotATickError
 from producer.files import Row, RowFile
 from producer.layouts import layout_of
 from producer.moments import DateOrder, MomentReader, date_order, needs_order, text_of
-from producer.numbers import decimal_mark
-from producer.reading import Mark, Reading
+from producer.numbers import Mark, decimal_mark
+from producer.reading import Reading
 
 
 def spell(file: RowFile, reading: Reading) -> tuple[MomentReader, Mark | None]:
