@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from common import aws
 from common.errors import UserError
 from consumer.backpressure import persist
+from consumer.shards import read_shards
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient  # development dependencies: types only
@@ -44,7 +45,7 @@ def require_same_stream(application_name: str, stream_name: str) -> None:
     if remembered == stream:
         return
     leases = _leases(application_name)
-    if leases and (remembered or not _can_belong(leases, _shards(stream_name))):
+    if leases and (remembered or not _can_belong(leases, read_shards(stream_name))):
         raise UserError(
             f"application {application_name} has leases of another stream than {stream_name}, created at "
             f"{stream.created}: it would skip records. Stop its consumers and delete the table {application_name} (aws "
@@ -77,13 +78,6 @@ def _describe(stream_name: str) -> _Stream:
     summary = answer["StreamDescriptionSummary"]
     created = datetime.fromtimestamp(summary["StreamCreationTimestamp"].timestamp(), UTC)
     return _Stream(summary["StreamARN"], created.isoformat(timespec="milliseconds"))
-
-
-def _shards(stream_name: str) -> dict[str, "ShardTypeDef"]:
-    kinesis: KinesisClient = aws.client("kinesis")
-    pages = kinesis.get_paginator("list_shards").paginate(StreamName=stream_name)
-    shards = persist(lambda: [shard for page in pages for shard in page["Shards"]], about=f"stream {stream_name}")
-    return {shard["ShardId"]: shard for shard in shards}
 
 
 def _leases(table: str) -> list[_Lease]:

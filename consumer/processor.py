@@ -8,7 +8,7 @@ import logging
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
 from typing import Concatenate, NamedTuple, ParamSpec
@@ -26,6 +26,7 @@ from consumer.detection import Alert, Detector, SymbolState
 from consumer.origin import require_same_stream
 from consumer.protocol import Record
 from consumer.recovery import Recovery
+from consumer.shards import Shard, read_shards
 from consumer.sinks.alerts import AlertSink
 from consumer.sinks.archive import Archive, Chunk
 from consumer.sinks.dynamodb import BatchPutter
@@ -53,6 +54,10 @@ class _Quarantined(NamedTuple):
     reason: str
 
 
+class _Misplaced(NamedTuple):
+    tick: Tick
+
+
 class _Late(NamedTuple):
     tick: Tick
 
@@ -62,8 +67,10 @@ class _Conflict(NamedTuple):
 
 
 _DUPLICATE = None
-_Outcome = Row | _Late | _Conflict | _Quarantined | None
-"""What became of a tick: a row, a late one, one that contradicts a row, a reason why it is none, or nothing new."""
+_Read = Tick | _Misplaced | _Quarantined
+"""What a record is read as: a tick, one that belongs to another shard, or a reason why it is none."""
+_Outcome = Row | _Misplaced | _Late | _Conflict | _Quarantined | None
+"""What became of it: a row, one of another shard, a late one, one that contradicts a row, no tick, or nothing new."""
 
 
 def _or_exit(
@@ -105,6 +112,7 @@ class ShardProcessor:
         self._skips = Skips()
         self._told_minute = 0
         self._seen = (0, 0)
+        self._warned = False
 
     @_or_exit
     def initialize(self, shard_id: str) -> None:
@@ -129,11 +137,13 @@ class ShardProcessor:
         self._archive = Archive(
             aws.client("s3"), config.archive_bucket, shard_id, self._rows.columns, config.archive_seconds
         )
+        self._shard = Shard(shard_id, read_shards(config.stream_name))
         self._recovery = Recovery(
             dynamodb,
             ticks_table=config.ticks_table,
             alerts_table=config.alerts_table,
             shard_id=shard_id,
+            strangers=self._shard.strangers,
             detector=self._detector,
             pool=pool,
         )
@@ -214,7 +224,7 @@ class ShardProcessor:
         self._forget(ticks)
         return zip(records, settled, strict=True)
 
-    def _read(self, batch: list[Record]) -> tuple[list[Record], list[Tick | _Quarantined]]:
+    def _read(self, batch: list[Record]) -> tuple[list[Record], list[_Read]]:
         """Decode a batch; a record that holds several ticks becomes as many."""
         ticks = [self._decode(record) for record in batch]
         if _Quarantined not in map(type, ticks):
@@ -222,18 +232,19 @@ class ShardProcessor:
         read = [part for record, tick in zip(batch, ticks, strict=True) for part in self._parts(record, tick)]
         return [record for record, _ in read], [tick for _, tick in read]
 
-    def _parts(self, record: Record, tick: Tick | _Quarantined) -> list[tuple[Record, Tick | _Quarantined]]:
+    def _parts(self, record: Record, tick: _Read) -> list[tuple[Record, _Read]]:
         """What a record holds: what was read as a whole, or if that is no tick, the several that it may hold."""
         parts = unpack(record) if isinstance(tick, _Quarantined) else []
         return [(part, self._decode(part)) for part in parts] or [(record, tick)]
 
-    def _decode(self, record: Record) -> Tick | _Quarantined:
+    def _decode(self, record: Record) -> _Read:
         try:
-            return self._decoder.decode(record.data, record.approximate_arrival_timestamp)
+            tick = self._decoder.decode(record.data, record.approximate_arrival_timestamp)
         except NotATickError as error:
             return _Quarantined(str(error))
+        return tick if self._shard.takes(record.partition_key) else _Misplaced(tick)
 
-    def _recover(self, records: list[Record], ticks: list[Tick | _Quarantined]) -> None:
+    def _recover(self, records: list[Record], ticks: list[_Read]) -> None:
         """Rebuild the states of symbols that this process sees for the first time, or has forgotten."""
         first_records: dict[str, Record] = {}
         for record, tick in zip(records, ticks, strict=True):
@@ -241,8 +252,9 @@ class ShardProcessor:
                 first_records.setdefault(tick.symbol, record)
         if first_records:
             self._states.update(self._recovery.states(first_records))
+            self._warn_of_foreign_keys(first_records)
 
-    def _forget(self, ticks: list[Tick | _Quarantined]) -> None:
+    def _forget(self, ticks: list[_Read]) -> None:
         """Drop the states of symbols that were silent for longest, if there are too many: the tables have them."""
         for symbol in {tick.symbol for tick in ticks if isinstance(tick, Tick)}:
             self._states.move_to_end(symbol)
@@ -250,8 +262,26 @@ class ShardProcessor:
             self._states.popitem(last=False)
             self._forgotten += 1
 
-    def _detect(self, record: Record, tick: Tick | _Quarantined, alerts: list[tuple[Alert, int]]) -> _Outcome:
-        if isinstance(tick, _Quarantined):
+    def _warn_of_foreign_keys(self, first_records: Mapping[str, Record]) -> None:
+        """Say once, where it matters, that a symbol comes under a key that is not its own."""
+        if self._shard.is_whole_stream or self._warned:
+            return
+        for symbol, record in first_records.items():
+            if record.partition_key != symbol:
+                self._warned = True
+                log.warning(
+                    "foreign_partition_key",
+                    extra={
+                        "shard_id": self.shard_id,
+                        "symbol": symbol,
+                        "partition_key": record.partition_key,
+                        "see": "docs/contract.md, A tick that two shards see",
+                    },
+                )
+                return
+
+    def _detect(self, record: Record, tick: _Read, alerts: list[tuple[Alert, int]]) -> _Outcome:
+        if not isinstance(tick, Tick):
             return tick
         state = self._states[tick.symbol]
         try:
@@ -270,10 +300,18 @@ class ShardProcessor:
         return row
 
     def _settle(self, record: Record, outcome: _Outcome) -> Row | _Quarantined | None:
-        """Give a tick's row for the archive. A late one is stored first, unless its place is taken."""
+        """Give a tick's row for the archive. A late or misplaced one is stored first, unless its place is taken."""
+        if isinstance(outcome, _Misplaced):
+            return self._store_misplaced(outcome.tick, record)
         if isinstance(outcome, _Late):
             return self._store_late(outcome.tick, record)
         return outcome.row if isinstance(outcome, _Conflict) else outcome
+
+    def _store_misplaced(self, tick: Tick, record: Record) -> Row:
+        """Store a tick of another shard, which writes over it when it gets it, too: the archive has both."""
+        row = self._rows.misplaced(tick, record)
+        self._ticks.write_if_absent(row)
+        return row
 
     def _store_late(self, tick: Tick, record: Record) -> Row | None:
         """Store a late tick, after all that was on time; where its place is taken, the price decides what it is."""

@@ -1,7 +1,7 @@
 """The tables are the memory: windows, sides and cooldowns are rebuilt from what was written before a record."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -23,7 +23,17 @@ log = logging.getLogger(__name__)
 _SPARE = 20
 """Rows to read beyond those that fill the windows: late ones, and those of the records that are replayed."""
 
-_ATTRIBUTES = ("timestamp", "price", "previous_close", "volume", "late", "sides", "anomalies", "suppressed")
+_ATTRIBUTES = (
+    "timestamp",
+    "price",
+    "previous_close",
+    "volume",
+    "late",
+    "misplaced",
+    "sides",
+    "anomalies",
+    "suppressed",
+)
 _POSITION = ("shard_id", "sequence_number", "sub_sequence_number")
 
 Item = Mapping[str, Any]
@@ -42,6 +52,8 @@ class Recovery:
         The tables' names.
     shard_id
         The shard that is being processed.
+    strangers
+        Shards of the stream that are neither this one nor its ancestors.
     detector
         Makes states; says how many ticks it needs.
     pool
@@ -56,6 +68,7 @@ class Recovery:
         ticks_table: str,
         alerts_table: str,
         shard_id: str,
+        strangers: Collection[str],
         detector: Detector,
         pool: ThreadPoolExecutor,
     ) -> None:
@@ -63,6 +76,7 @@ class Recovery:
         self._ticks_table = ticks_table
         self._alerts_table = alerts_table
         self._shard_id = shard_id
+        self._strangers = strangers
         self._detector = detector
         self._pool = pool
         self._cooldown = timedelta(seconds=detector.rules.alert_cooldown_seconds)
@@ -102,7 +116,7 @@ class Recovery:
         """The newest accepted items before ``record``, newest first, as many as the windows need."""
         items: list[Item] = []
         for item in self._newest_first(symbol):
-            if "late" not in item and self._is_before(item, record):
+            if "late" not in item and "misplaced" not in item and self._is_before(item, record):
                 items.append(item)
                 if len(items) == self._detector.history:
                     break
@@ -115,7 +129,8 @@ class Recovery:
         before it starts their children. A greater id is a descendant's: then we are a zombie, and it is not before us.
         """
         position = int(item["sequence_number"]["S"]), int(item["sub_sequence_number"]["N"])
-        return (item["shard_id"]["S"], position) < (self._shard_id, record.position)
+        shard = item["shard_id"]["S"]
+        return shard not in self._strangers and (shard, position) < (self._shard_id, record.position)
 
     def _newest_first(self, symbol: str) -> Iterator[Item]:
         names = {f"#{number}": name for number, name in enumerate((*_ATTRIBUTES, *_POSITION))}

@@ -26,7 +26,7 @@ _SHOWN = 5
 _LATEST_ARRIVAL = 4_102_444_800_000
 _BOOKKEEPING = {"shard_id", "sequence_number", "sub_sequence_number", "arrived_at", "expires_at", "sides"}
 """Attributes of a row that say how it came, not what it means; the oracle does not know them."""
-_UNKNOWN = _BOOKKEEPING | {"record_index"}
+_UNKNOWN = _BOOKKEEPING | {"partition_key", "record_index"}
 
 _ALERT_FIELDS = (
     "symbol",

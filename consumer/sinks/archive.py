@@ -130,8 +130,9 @@ class Archive:
     def summary(self, chunk: Chunk) -> dict[str, object]:
         """Count what is in a chunk that was written, for the log."""
         payloads, rows, rejects = chunk.payloads.count, chunk.rows.count, chunk.rejects.count
-        late, conflicts, fired, suppressed = (
-            chunk.rows.counted[name] for name in ("late", "conflict", "anomalies", "suppressed")
+        late, conflicts, misplaced, foreign, fired, suppressed = (
+            chunk.rows.counted[name]
+            for name in ("late", "conflict", "misplaced", "partition_key", "anomalies", "suppressed")
         )
         alerts = fired - suppressed
         return {
@@ -141,6 +142,8 @@ class Archive:
             "duplicates": payloads - rows,
             "conflicts": conflicts.total(),
             "late": late.total(),
+            "misplaced": misplaced.total(),
+            "foreign_keys": foreign.total(),
             "quarantined": rejects,
             "alerts": alerts.total(),
             "alerts_by_rule": dict(alerts),

@@ -14,7 +14,7 @@ from consumer.sinks.row import Column, Row
 _BLOCK = 1000
 """So many records wait as they are, then they are packed. Part of the format: other blocks would be other bytes."""
 
-_COUNTED = ("late", "conflict", "anomalies", "suppressed")
+_COUNTED = ("late", "conflict", "misplaced", "partition_key", "anomalies", "suppressed")
 
 
 class GzipLines:
@@ -59,7 +59,7 @@ class ParquetRows:
         self._waiting: list[Row] = []
         self.count = 0
         self.counted: dict[str, Counter[Any]] = {name: Counter() for name in _COUNTED}
-        """How often each value is in some of the columns, once all is finished; of sets, each of their members."""
+        """How often some of the columns have a value, once all is finished; for sets, each of their members."""
 
     def append(self, row: Row) -> None:
         """Take a row."""
@@ -84,7 +84,9 @@ class ParquetRows:
         for column, values in by_column.items():
             if column.name in _COUNTED:
                 present = [value for value in values if value is not None]
-                self.counted[column.name].update(chain.from_iterable(present) if column.kind == "SS" else present)
+                self.counted[column.name].update(
+                    chain.from_iterable(present) if column.kind == "SS" else {column.name: len(present)}
+                )
         self._waiting.clear()
 
 

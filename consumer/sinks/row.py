@@ -69,7 +69,9 @@ class RowWriter:
             Column("trend", "S"),
             Column("late", "BOOL"),
             Column("conflict", "BOOL"),
+            Column("misplaced", "BOOL"),
             Column("sides", "S"),
+            Column("partition_key", "S"),
             Column("shard_id", "S"),
             Column("sequence_number", "S"),
             Column("sub_sequence_number", "N"),
@@ -81,7 +83,7 @@ class RowWriter:
         others = [
             index
             for index, column in enumerate(self.columns)
-            if column.kind in {"SS", "BOOL"} or column.name in {"source", "record_index"}
+            if column.kind in {"SS", "BOOL"} or column.name in {"source", "partition_key", "record_index"}
         ]
         plain = [index for index in range(len(self.columns)) if index not in others]
         self._plain, self._others = itemgetter(*plain), itemgetter(*others)
@@ -105,21 +107,27 @@ class RowWriter:
             (None, "up", "down")[detection.sides[0]],
             None,
             None,
+            None,
             write_sides(detection.sides),
         )
-        return (*_quote(tick), *indicators, *self._origin(record))
+        return (*_quote(tick), *indicators, *self._origin(tick, record))
 
     def late(self, tick: Tick, record: Record) -> Row:
         """Row of a tick that came after a later one: stored, but not seen by detection."""
-        return (*_quote(tick), *_NO_INDICATORS, True, None, None, *self._origin(record))
+        return (*_quote(tick), *_NO_INDICATORS, True, None, None, None, *self._origin(tick, record))
 
     def conflict(self, tick: Tick, record: Record) -> Row:
         """Row of a tick that has another price than the one whose place it would take: for the archive only."""
-        return (*_quote(tick), *_NO_INDICATORS, None, True, None, *self._origin(record))
+        return (*_quote(tick), *_NO_INDICATORS, None, True, None, None, *self._origin(tick, record))
 
-    def _origin(self, record: Record) -> tuple[Any, ...]:
+    def misplaced(self, tick: Tick, record: Record) -> Row:
+        """Row of a tick that came on another shard than its partition key's: stored, but not seen by detection."""
+        return (*_quote(tick), *_NO_INDICATORS, None, None, True, None, *self._origin(tick, record))
+
+    def _origin(self, tick: Tick, record: Record) -> tuple[Any, ...]:
         arrived_ms = record.approximate_arrival_timestamp
         return (
+            None if record.partition_key == tick.symbol else record.partition_key,
             self._shard_id,
             record.sequence_number,
             str(record.sub_sequence_number),

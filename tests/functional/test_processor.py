@@ -250,8 +250,8 @@ def test_nothing_is_done_after_a_dropped_batch(
     last: Message,
 ) -> None:
     """What the daemon's log has said of it ends the process, before the next batch or the shard's end is looked at."""
+    monkeypatch.setenv("TICKERTAPE_SKIPS", "")  # what is set from here on ends with the test
     dropped = skips.begin(tmp_path)
-    monkeypatch.setenv("TICKERTAPE_SKIPS", str(dropped))
     dropped.touch()
     daemon = Daemon([{"action": "initialize", "shardId": SHARD, "sequenceNumber": "0", "subSequenceNumber": 0}])
     shard = ShardProcess(ShardProcessor(config), daemon, daemon, io.StringIO())
