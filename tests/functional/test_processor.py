@@ -22,6 +22,7 @@ import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
+from msgspec.structs import replace
 
 from common.tick import Tick
 from consumer import processor, skips
@@ -156,9 +157,9 @@ def stores(config: ShardConfig) -> Stores:
     return Stores(config, url)
 
 
-def run(config: ShardConfig, *messages: Message) -> Daemon:
+def run(config: ShardConfig, *messages: Message, shard: str = SHARD) -> Daemon:
     """Start a new process of the shard and let it have ``messages``; returning is its death."""
-    initialize = {"action": "initialize", "shardId": SHARD, "sequenceNumber": "0", "subSequenceNumber": 0}
+    initialize = {"action": "initialize", "shardId": shard, "sequenceNumber": "0", "subSequenceNumber": 0}
     daemon = Daemon([initialize, *messages])
     ShardProcess(ShardProcessor(config), daemon, daemon, io.StringIO()).run()
     return daemon
@@ -169,12 +170,12 @@ def batch(records: list[Message], millis_behind_latest: int = 0) -> Message:
     return {"action": "processRecords", "records": records, "millisBehindLatest": millis_behind_latest}
 
 
-def record(data: bytes, number: int, arrived: datetime, sub: int = 0) -> Message:
+def record(data: bytes, number: int, arrived: datetime, sub: int = 0, key: str = "key") -> Message:
     """A record as the daemon writes it."""
     return {
         "action": "record",
         "data": base64.b64encode(data).decode(),
-        "partitionKey": "key",
+        "partitionKey": key,
         "sequenceNumber": str(49_500_000_000 + number),
         "subSequenceNumber": sub,
         "approximateArrivalTimestamp": int(arrived.timestamp() * 1000),
@@ -815,3 +816,96 @@ def _copy_schemas(config: ShardConfig, other: ShardConfig) -> None:
 
 def _ids(messages: list[dict[str, Any]]) -> list[str]:
     return sorted(f"{message['symbol']} {message['alert_id']}" for message in messages)
+
+
+LOWER, UPPER = SHARD, "shardId-000000000001"
+"""Of two shards: the keys AAPL and MSFT are on the upper one, KO and key are on the lower one."""
+
+
+@pytest.fixture
+def two_shards(config: ShardConfig) -> ShardConfig:
+    """A stream of two shards."""
+    boto3.client("kinesis").create_stream(StreamName="pair", ShardCount=2)
+    return replace(config, stream_name="pair")
+
+
+def quotes(symbol: str, prices: list[float], first: int, key: str | None = None) -> list[Message]:
+    """A tick a second, under the symbol as partition key if none is given."""
+    moments = [START + timedelta(seconds=first + number) for number in range(len(prices))]
+    return [
+        record(quote(price, moment, symbol), first + number, moment, key=key or symbol)
+        for number, (price, moment) in enumerate(zip(prices, moments, strict=True))
+    ]
+
+
+@pytest.mark.parametrize("right_first", [True, False])
+def test_a_misplaced_tick_is_stored_and_not_seen_by_detection(
+    two_shards: ShardConfig, stores: Stores, *, right_first: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is on another shard than its key's is in no average and no alert; the right shard's row of it stays."""
+    caplog.set_level(logging.INFO)
+    wild = [100.0, 900.0, 1.0, 100.0, 900.0]
+    end = record(quote(1, START + timedelta(seconds=70), "END"), 70, START + timedelta(seconds=70), key="key")
+    misplaced = [*quotes("AAPL", wild, 3), end]
+    ours = [
+        batch(quotes("AAPL", prices, first)) for prices, first in (([100.0] * 3, 0), ([100.0] * 10, 8), ([100.0], 20))
+    ]
+    repeated = record(quote(100, START, "AAPL"), 2, START, key="AAPL")
+    runs = [
+        lambda: run(two_shards, *ours, shard=UPPER),
+        lambda: run(two_shards, batch([repeated, *misplaced]), shard=LOWER),
+    ]
+    for once in runs if right_first else runs[::-1]:
+        once()
+    before = stores.rows()
+    for once in runs:
+        once()  # a replay changes nothing
+
+    rows = stores.rows()
+    assert rows == before
+    flagged = {moment for (symbol, moment), row in rows.items() if row.get("misplaced")}
+    assert flagged == {f"2026-11-20T14:30:0{second}.000000Z" for second in range(3, 8)}
+    for (symbol, _), row in rows.items():
+        if symbol == "AAPL" and not row.get("misplaced"):
+            assert row.get("sma_5", 100) == 100
+            assert row["shard_id"] == UPPER
+    assert not stores.alerts()
+    (window, *_) = (entry.__dict__ for entry in caplog.records if entry.message == "archived")
+    assert (window["misplaced"], window["ticks"], window["duplicates"]) == (6, 6, 0)
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_symbol_under_other_keys_is_told(
+    two_shards: ShardConfig, stores: Stores, *, crash: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each shard's averages are of its own ticks, after a crash too; rows name the key, and a warning comes."""
+    lower = quotes("KO", [10.0] * 10, 0, key="key")
+    upper = quotes("KO", [30.0] * 10, 20, key="AAPL")
+    for shard, records in ((LOWER, lower), (UPPER, upper), (LOWER, quotes("KO", [10.0] * 10, 40, key="key"))):
+        if crash:
+            for part in (records[:4], records[:7], records[5:]):
+                run(two_shards, batch(part), shard=shard)
+        else:
+            run(two_shards, batch(records), shard=shard)
+
+    rows = list(stores.rows().values())
+    assert len(rows) == 30
+    assert {row["partition_key"] for row in rows} == {"key", "AAPL"}
+    assert all(row.get("sma_5", row["price"]) == row["price"] for row in rows)
+    assert sum("sma_5" in row for row in rows) == 6 + 6 + 10
+    warned = [entry for entry in caplog.records if entry.message == "foreign_partition_key"]
+    assert warned
+    assert warned[0].__dict__["symbol"] == "KO"
+
+
+def test_the_whole_stream_on_one_shard_takes_any_key(
+    config: ShardConfig, stores: Stores, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With one shard, nothing is misplaced and nothing is warned of, whatever the keys are."""
+    records = [one for number in range(10) for one in quotes("KO", [10.0], number, key=f"key {number}")]
+    run(config, batch(records))
+
+    rows = stores.rows().values()
+    assert sum("sma_5" in row for row in rows) == 6
+    assert not any("misplaced" in row for row in rows)
+    assert not [entry for entry in caplog.records if entry.message == "foreign_partition_key"]
