@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -851,7 +851,7 @@ def test_a_misplaced_tick_is_stored_and_not_seen_by_detection(
         batch(quotes("AAPL", prices, first)) for prices, first in (([100.0] * 3, 0), ([100.0] * 10, 8), ([100.0], 20))
     ]
     repeated = record(quote(100, START, "AAPL"), 2, START, key="AAPL")
-    runs = [
+    runs: list[Callable[[], object]] = [
         lambda: run(two_shards, *ours, shard=UPPER),
         lambda: run(two_shards, batch([repeated, *misplaced]), shard=LOWER),
     ]
