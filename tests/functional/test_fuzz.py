@@ -13,52 +13,13 @@ from hypothesis import strategies as st
 
 from consumer.config import ShardConfig
 from tests import oracle
-from tests.bad_records import NOT_TICKS
+from tests.any_payloads import anything, several
 from tests.functional.test_processor import START, Stores, batch, config, record, run, stores
 
 __all__ = ["config", "stores"]  # fixtures
 
 ARRIVED_MS = int(START.timestamp() * 1000)
 _COUNTS = ("records", "ticks", "late", "duplicates", "conflicts", "quarantined")
-
-_texts = st.sampled_from(["A", "M&M.NS", "2026-11-20T14:30:00Z", "2026-11-20 14:00", "1763649000000", "NaN", "", "é\n"])
-_numbers = st.sampled_from(
-    ["0", "1", "-1", "1.5", "1e-9", "4e-10", "1e400", "9200000000", "9" * 400, "NaN", "-Infinity"]
-)
-_values = st.recursive(
-    _numbers | _texts.map(json.dumps) | st.sampled_from(["null", "true", "", "{", '"\\ud800"']),
-    lambda inner: st.lists(inner, max_size=3).map(lambda items: f"[{','.join(items)}]"),
-    max_leaves=4,
-)
-_names = st.sampled_from(["symbol", "price", "timestamp", "volume", "previous_close", "source", "Price", "x"])
-_seconds = st.integers(0, 3).map(lambda second: f'"timestamp":"2026-11-20T14:29:0{second}Z"')
-_ticks = st.builds(
-    lambda symbol, price, second: f'{{"symbol":"{symbol}","price":{price},{second}}}'.encode(),
-    st.sampled_from("AB"),
-    st.integers(1, 2),
-    _seconds,
-)
-_objects = st.lists(st.tuples(_names, _values), max_size=5).map(
-    lambda fields: f"{{{','.join(f'{json.dumps(name)}:{value}' for name, value in fields)}}}".encode()
-)
-_nearly = st.builds(  # a tick of which some bytes are lost or others
-    lambda tick, at, gone, put: tick[:at] + put + tick[at + gone :],
-    _ticks,
-    st.integers(0, 60),
-    st.integers(0, 2),
-    st.binary(max_size=2) | st.sampled_from([b"9", b"\n", b"}{", b"NaN", b"\xff"]),
-)
-_anything = (
-    _ticks | _ticks | _objects | _nearly | st.binary(max_size=40) | st.sampled_from([p for p, _ in NOT_TICKS.values()])
-)
-_blanks = st.sampled_from([b"", b" ", b"\r\n"])
-_several = st.builds(
-    lambda parts, mark, ends, blank: ends[:1] + blank + (blank + mark).join(parts) + blank + ends[1:],
-    st.lists(_anything, max_size=5),
-    st.sampled_from([b",", b"\n", b"\n\n", b" "]),
-    st.sampled_from([b"[]", b"", b"[", b"{}"]),
-    _blanks,
-)
 
 
 def _row_of(row: dict[str, Any]) -> dict[str, Any]:
@@ -67,7 +28,7 @@ def _row_of(row: dict[str, Any]) -> dict[str, Any]:
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(sent=st.lists(_anything | _several, min_size=5, max_size=60), cut=st.integers(0, 60))
+@given(sent=st.lists(anything | several, min_size=5, max_size=60), cut=st.integers(0, 60))
 @example(sent=[b'[{"symbol":"A","price":NaN},{"symbol":"A","price":1}]', b'{"symbol":7,"x":' + b"[" * 9000], cut=0)
 def test_whatever_is_sent_is_counted(
     config: ShardConfig, stores: Stores, caplog: pytest.LogCaptureFixture, sent: list[bytes], cut: int
