@@ -222,8 +222,8 @@ def text_of(value: object) -> str:
         return value.isoformat()
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise NotATickError(f"is not a date or time{_CURE}")
-    number = Decimal(str(value))
-    if not number.is_finite() or number.adjusted() > 30:
+    number = Decimal(value) if isinstance(value, int) else Decimal(str(value))
+    if not number.is_finite() or abs(number.adjusted()) > 30:
         raise NotATickError(f"is not a date or time{_CURE}")
     text = format(number, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text

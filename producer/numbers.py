@@ -20,6 +20,7 @@ MISSING = frozenset(
 _SIGNS = "$€£¥₹ \u00a0\u202f"
 _SPACES = " '’\u00a0\u2009\u202f"
 _PLAIN = re.compile(r"-?\d+(?:\.\d+)?", re.ASCII)
+_LARGEST_EXPONENT = 400
 _SCALES = {"K": 3, "M": 6, "B": 9}
 _MARKED = re.compile(r"[+-]?[\d.,'’\u00a0\u2009\u202f ]*(?:[eE][+-]?\d{1,3})?[KMBkmb]?", re.ASCII)
 
@@ -85,7 +86,10 @@ def _other(mark: Mark) -> Mark:
 def _of_number(value: object) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise NotATickError("is not a number")
-    return Decimal(str(value))
+    number = Decimal(value) if isinstance(value, int) else Decimal(str(value))
+    if number.is_finite() and abs(number.adjusted()) > _LARGEST_EXPONENT:  # JSON has numbers that would fill the memory
+        raise NotATickError(f"is a number beyond 10^±{_LARGEST_EXPONENT}")
+    return number
 
 
 def _of_text(text: str, mark: Mark | None, *, scaled: bool) -> Decimal:

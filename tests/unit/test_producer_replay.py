@@ -269,6 +269,12 @@ def test_unreadable_row_is_named_by_file_and_line(tmp_path: Path, line: str, rea
             "column volume: '-1' is no volume: one is between 0 and 2⁶³",
         ),
         (b"[" * 100_000, "is not a JSON object"),
+        (b'{"symbol":"KO","timestamp":"2024-03-04","price":1e999999999}', "is a number beyond 10^±400"),
+        (b'{"symbol":"KO","timestamp":"2024-03-04","price":1' + b"0" * 5000 + b"}", "Integer value out of range"),
+        (b'{"symbol":"KO","timestamp":1' + b"0" * 50 + b',"price":1}', "column timestamp: '1000"),
+        (b'{"symbol":"KO","timestamp":1e-999999999,"price":1}', "is not a date or time"),
+        (b'{"symbol":"KO","date":"2024-03-04","close":1,"adj close":1e-999999999}', "is a number beyond 10^±400"),
+        (b'{"symbol":"KO","date":"2024-03-04","close":1,"stock splits":1e999999999}', "is a number beyond 10^±400"),
     ],
 )
 def test_unreadable_json_line_is_named(tmp_path: Path, line: bytes, reason: str) -> None:
