@@ -17,7 +17,7 @@ _values = st.recursive(
 )
 _names = st.sampled_from(["symbol", "price", "timestamp", "volume", "previous_close", "source", "Price", "x"])
 _seconds = st.integers(0, 3).map(lambda second: f'"timestamp":"2026-11-20T14:29:0{second}Z"')
-_ticks = st.builds(
+good = st.builds(
     lambda symbol, price, second: f'{{"symbol":"{symbol}","price":{price},{second}}}'.encode(),
     st.sampled_from("AB"),
     st.integers(1, 2),
@@ -28,13 +28,13 @@ _objects = st.lists(st.tuples(_names, _values), max_size=5).map(
 )
 _nearly = st.builds(  # a tick of which some bytes are lost or others
     lambda tick, at, gone, put: tick[:at] + put + tick[at + gone :],
-    _ticks,
+    good,
     st.integers(0, 60),
     st.integers(0, 2),
     st.binary(max_size=2) | st.sampled_from([b"9", b"\n", b"}{", b"NaN", b"\xff"]),
 )
 anything = (
-    _ticks | _ticks | _objects | _nearly | st.binary(max_size=40) | st.sampled_from([p for p, _ in NOT_TICKS.values()])
+    good | good | _objects | _nearly | st.binary(max_size=40) | st.sampled_from([p for p, _ in NOT_TICKS.values()])
 )
 _blanks = st.sampled_from([b"", b" ", b"\r\n"])
 several = st.builds(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from consumer.config import ShardConfig
 from tests import oracle
-from tests.any_payloads import anything, several
+from tests.any_payloads import anything, good, several
 from tests.functional.test_processor import START, Stores, batch, config, record, run, stores
 
 __all__ = ["config", "stores"]  # fixtures
@@ -22,13 +22,18 @@ ARRIVED_MS = int(START.timestamp() * 1000)
 _COUNTS = ("records", "ticks", "late", "duplicates", "conflicts", "quarantined")
 
 
+def _tick(second: int, price: int) -> bytes:
+    return f'{{"symbol":"A","price":{price},"timestamp":"2026-11-20T14:29:0{second}Z"}}'.encode()
+
+
 def _row_of(row: dict[str, Any]) -> dict[str, Any]:
     names = ("symbol", "timestamp", "price", "open", "high", "low", "previous_close", "volume", "source", "late")
     return {name: row[name] for name in names if name in row}
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(sent=st.lists(anything | several, min_size=5, max_size=60), cut=st.integers(0, 60))
+@given(sent=st.lists(good | anything | several, min_size=40, max_size=60), cut=st.integers(0, 60))
+@example(sent=[_tick(second, price) for second in (2, 1, 2, 3) for price in (1, 2, 1)], cut=5)
 @example(sent=[b'[{"symbol":"A","price":NaN},{"symbol":"A","price":1}]', b'{"symbol":7,"x":' + b"[" * 9000], cut=0)
 def test_whatever_is_sent_is_counted(
     config: ShardConfig, stores: Stores, caplog: pytest.LogCaptureFixture, sent: list[bytes], cut: int
