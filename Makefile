@@ -59,17 +59,17 @@ $(VENV)/ready: pyproject.toml requirements-dev.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
-push: ## build the image for ARCH (X86_64 or ARM64) and push it to ECR; prints IMAGE=...
-	@ecs/deploy.sh push
+push: $(VENV)/ready ## build the image for ARCH (X86_64 or ARM64) and push it to ECR; prints IMAGE=...
+	@$(BIN)/python -m ecs push
 
-scan-image: ## refuse the pushed IMAGE if critical weaknesses are known in it
-	@ecs/deploy.sh scan-image
+scan-image: $(VENV)/ready ## refuse the pushed IMAGE if critical weaknesses are known in it
+	@$(BIN)/python -m ecs scan-image
 
-deploy: ## deploy both stacks with IMAGE; STORES and SERVICES hold their parameters: docs/deploy.md
-	@ecs/deploy.sh deploy
+deploy: $(VENV)/ready ## deploy IMAGE; SIZE=small, STORES and SERVICES say what is to be different: docs/deploy.md
+	@$(BIN)/python -m ecs deploy
 
-destroy: ## delete both stacks; bucket and tables are kept unless EMPTY=yes
-	@ecs/deploy.sh destroy
+destroy: $(VENV)/ready ## delete what make deploy has made; bucket and tables are kept unless EMPTY=yes
+	@$(BIN)/python -m ecs destroy
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,132 +1,357 @@
-"""`make deploy` and its kin, with the real AWS CLI: what they do, and what they say where something is missing."""
+"""`make deploy` and its kin as one types them: what they do, and what they say where something is in the way."""
 
-import json
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 
+from ecs.__main__ import main
+from ecs.deploy import BUDGET
+from ecs.deploy import SERVICES as SIZES
+from ecs.stores import NAMES
 from tests.integration import ministack
-from tests.ministack import environment
-from tests.templates import ROOT, SERVICES, STACK
+from tests.templates import ROOT, STACK
 
-TOOLS = ("bash", "cat", "dirname", "git", "make", "sh")
+TOOLS = ("bash", "cat", "dirname", "env", "git", "make", "sh")
 NAME = "tickertape"
+BUCKET = "tickertape-123456789012-us-east-1"
+TEMPLATES = tuple(path for path in (STACK, *SIZES.values()) if path.exists())
+HOW_TO_GO_ON = "EMPTY=yes deletes them, make deploy takes them over"
+KEYS = {"AWS_ACCESS_KEY_ID": "embedded", "AWS_SECRET_ACCESS_KEY": "embedded"}
+
+pytestmark = pytest.mark.timeout(300)
 
 
 class Account:
-    """A clone of the project, the AWS CLI, and settings, as on a machine that has nothing else."""
+    """A copy of what deploys, and settings, as on a machine that has nothing else."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
+        self._folder, self.settings = folder, settings
         self._project = folder / "project"
-        for template in (STACK, SERVICES):  # MiniStack would refuse a few of the resources
-            copy = self._project / template.relative_to(ROOT)
-            copy.parent.mkdir(parents=True)
-            copy.write_text(ministack.understood(template))
-        for file in ("Makefile", "ecs/deploy.sh"):
-            shutil.copy(ROOT / file, self._project / file)
+        for file in ("Makefile", "pyproject.toml", "requirements-dev.lock", "tests/*.py", "ecs/*.py"):
+            for source in ROOT.glob(file):
+                copy = self._project / source.relative_to(ROOT)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, copy)  # with its time: make would set up an environment that looks too old
+        (self._project / ".venv").symlink_to(ROOT / ".venv")
+        (self._project / "infra").mkdir()
+        shutil.copy(BUDGET, self._project / "infra")
+        for template in TEMPLATES:
+            self.template(template).write_text(ministack.understood(template))
         self.tools = folder / "bin"
         self.tools.mkdir()
         for tool in TOOLS:
-            found = shutil.which(tool)
-            assert found is not None
-            (self.tools / tool).symlink_to(found)
-        cli = self.tools / "aws"
-        cli.write_text(f'#!/bin/sh\nexec "{environment.python()}" -m awscli "$@"\n')
-        cli.chmod(0o755)
-        nothing = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-        alone = {"PATH": str(self.tools), "HOME": str(folder), "AWS_EC2_METADATA_DISABLED": "true"}
-        self._environment = {**alone, **nothing, **settings}
+            self.give_tool(tool)
+
+    def template(self, path: Path) -> Path:
+        """Where the copy of a template is."""
+        return self._project / path.relative_to(ROOT)
+
+    def give_tool(self, name: str) -> None:
+        """Have a tool of this machine."""
+        found = shutil.which(name)
+        assert found is not None
+        (self.tools / name).symlink_to(found)
 
     def make(self, target: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run a target."""
-        return self._run(["make", "--silent", target], settings)
-
-    def aws(self, *arguments: str) -> Any:  # noqa: ANN401  (what the CLI answers)
-        """Ask the CLI; None where it says that there is nothing."""
-        run = self._run(["aws", *arguments, "--output", "json"], {"AWS_DEFAULT_REGION": "us-east-1"})
-        return json.loads(run.stdout) if run.returncode == 0 else None
-
-    def _run(self, command: list[str], settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        nothing = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+        alone = {"PATH": str(self.tools), "HOME": str(self._folder), "AWS_EC2_METADATA_DISABLED": "true"}
         return subprocess.run(
-            command,
+            ["make", "--silent", target],
             cwd=self._project,
-            env=self._environment | settings,
+            env={**alone, **nothing, **self.settings, **settings},
             capture_output=True,
             text=True,
             timeout=180,
             check=False,
         )
 
+    def done(self, target: str, **settings: str) -> list[str]:
+        """Run a target that is to succeed; give its lines."""
+        run = self.make(target, **settings)
+        assert run.returncode == 0, run.stdout + run.stderr
+        return run.stdout.splitlines()
+
+    def refused(self, target: str, **settings: str) -> str:
+        """Run a target that is to be refused; give its one line, make's own being the second."""
+        run = self.make(target, **settings)
+        assert run.returncode != 0
+        first, *rest = run.stderr.splitlines()
+        assert [line for line in rest if not line.startswith("make: ***")] == []
+        assert first.startswith(f"make {target}: ")
+        return first.removeprefix(f"make {target}: ")
+
+    def client(self, service: str) -> Any:  # noqa: ANN401  (boto3 makes clients' types at run time)
+        """Ask this AWS."""
+        session = boto3.Session("embedded", "embedded", region_name="us-east-1")
+        return session.client(service, endpoint_url=self.settings["AWS_ENDPOINT_URL"])  # type: ignore[call-overload]  # as above
+
+    def stack(self, name: str) -> dict[str, Any] | None:
+        """Describe a stack, if it is there."""
+        try:
+            (described,) = self.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+        except ClientError:
+            return None
+        found: dict[str, Any] = described
+        return found
+
+    def parameters(self, stack: str) -> dict[str, str]:
+        """What a stack was deployed with."""
+        described = self.stack(stack)
+        assert described is not None
+        return {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in described["Parameters"]}
+
+    def stores(self) -> tuple[set[str], set[str]]:
+        """Names of the buckets and tables that there are."""
+        buckets = {bucket["Name"] for bucket in self.client("s3").list_buckets()["Buckets"]}
+        return buckets, set(self.client("dynamodb").list_tables()["TableNames"])
+
+    def run_consumer_once(self, application: str = "tickertape-consumer") -> None:
+        """Leave behind what the KCL makes."""
+        for name in (application, f"{application}-CoordinatorState"):
+            key = {"AttributeName": "leaseKey"}
+            self.client("dynamodb").create_table(
+                TableName=name,
+                KeySchema=[{**key, "KeyType": "HASH"}],
+                AttributeDefinitions=[{**key, "AttributeType": "S"}],
+                BillingMode="PAY_PER_REQUEST",
+            )
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[Account]:
+    """Give an account with nothing in it."""
+    with subprocess.Popen(ministack.command(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout is not None
+        url = server.stdout.readline().strip()
+        yield Account(folder, AWS_ENDPOINT_URL=url, AWS_REGION="us-east-1", **KEYS)
+        server.terminate()
+
 
 @pytest.fixture
 def account(tmp_path: Path) -> Iterator[Account]:
     """An account with nothing in it."""
-    with subprocess.Popen(ministack.command(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
-        assert server.stdout is not None
-        url = server.stdout.readline().strip()
-        keys = {"AWS_ACCESS_KEY_ID": "embedded", "AWS_SECRET_ACCESS_KEY": "embedded"}
-        yield Account(tmp_path, AWS_ENDPOINT_URL=url, AWS_REGION="us-east-1", **keys)
-        server.terminate()
+    with served(tmp_path) as account:
+        yield account
 
 
-@pytest.mark.timeout(300)
 def test_it_deploys_deploys_again_and_destroys(account: Account) -> None:
-    """Parameters get there and stay; so does what was recorded, until it is said that it may go."""
-    first = account.make("deploy", IMAGE="tickertape:1-arm64", STORES="ShardCount=3", SERVICES="MinTasks=2")
-    assert first.returncode == 0, first.stderr
-    assert first.stdout.splitlines()[-1].endswith(f"#dashboards:name={NAME}-services")
-    again = account.make("deploy", IMAGE="tickertape:2-arm64")
-    assert again.returncode == 0, again.stderr
-    definition = account.aws("ecs", "describe-task-definition", "--task-definition", f"{NAME}-services-consumer")
+    """Parameters get there and stay; what was recorded is kept, what the KCL remembers of the stream is not."""
+    first = account.done("deploy", IMAGE="tickertape:1-arm64", STORES="ShardCount=3", SERVICES="MinTasks=2")
+    assert "Created ECS's service-linked role: this account has not used ECS before" in first
+    assert first[-1].endswith(f"#dashboards:name={NAME}-services")
+    (_,) = account.client("iam").list_roles(PathPrefix="/aws-service-role/ecs.amazonaws.com/")["Roles"]
+    again = account.done("deploy", IMAGE="tickertape:2-arm64")
+    assert again == first[-1:]
+    definition = account.client("ecs").describe_task_definition(taskDefinition=f"{NAME}-services-consumer")
     assert definition["taskDefinition"]["containerDefinitions"][0]["image"] == "tickertape:2-arm64"
-    assert parameters(account, NAME)["ShardCount"] == "3"
-    services = parameters(account, f"{NAME}-services")
+    assert account.parameters(NAME)["ShardCount"] == "3"
+    services = account.parameters(f"{NAME}-services")
     assert (services["MinTasks"], services["CpuArchitecture"]) == ("2", "ARM64")
 
-    assert account.make("destroy").returncode == 0
-    assert account.aws("cloudformation", "describe-stacks", "--stack-name", NAME) is None
-    assert stores(account) == (1, {"stock-market-data", "stock-alerts"})
-    nothing = account.make("destroy")
-    assert nothing.returncode != 0
-    assert nothing.stderr.startswith(f"make destroy: there is no stack '{NAME}' in us-east-1 of account 123456789012\n")
+    account.run_consumer_once()
+    destroyed = account.done("destroy")
+    assert account.stack(NAME) is None
+    assert account.stack(f"{NAME}-services") is None
+    assert account.stores() == ({BUCKET}, {"stock-market-data", "stock-alerts"})
+    assert destroyed == [
+        f"Deleted stack {NAME}-services",
+        f"Deleted stack {NAME}",
+        "Deleted table tickertape-consumer",
+        "Deleted table tickertape-consumer-CoordinatorState",
+        f"Kept, with all that is in them: {BUCKET}, stock-market-data, stock-alerts. {HOW_TO_GO_ON}",
+    ]
 
 
-@pytest.mark.timeout(300)
-def test_what_was_recorded_is_deleted_only_with_a_flag(account: Account) -> None:
-    """With EMPTY=yes, bucket and tables go, too."""
-    assert account.make("deploy", IMAGE="tickertape:1-x86_64").returncode == 0
-    assert stores(account) == (1, {"stock-market-data", "stock-alerts"})
-    destroyed = account.make("destroy", EMPTY="yes")
-    assert destroyed.returncode == 0, destroyed.stderr
-    assert stores(account) == (0, set())
+def test_what_was_kept_is_deleted_later_or_taken_over(account: Account) -> None:
+    """After a destroy, a deployment goes on with the same tables and bucket; or they can still be deleted, by name."""
+    own_names = "TicksTableName=my-ticks ArchiveBucketName=my-own-archive"
+    account.done("deploy", IMAGE="tickertape:1-x86_64", STORES=own_names)
+    account.client("dynamodb").put_item(TableName="my-ticks", Item={"symbol": {"S": "KO"}, "timestamp": {"S": "1"}})
+    account.done("destroy")
+    taken_over = account.done("deploy", IMAGE="tickertape:1-x86_64")
+    assert taken_over[0] == (
+        "Taking over what an earlier deployment has left: "
+        "ArchiveBucket (my-own-archive), TicksTable (my-ticks), AlertsTable (stock-alerts)"
+    )
+    assert account.parameters(NAME)["TicksTableName"] == "my-ticks"
+    assert account.client("dynamodb").scan(TableName="my-ticks")["Count"] == 1
+    resources = account.client("cloudformation").describe_stack_resources(StackName=NAME)["StackResources"]
+    assert {"my-ticks", "my-own-archive", "stock-market-stream"} <= {r["PhysicalResourceId"] for r in resources}
 
-
-def parameters(account: Account, stack: str) -> dict[str, str]:
-    """What a stack was deployed with."""
-    (described,) = account.aws("cloudformation", "describe-stacks", "--stack-name", stack)["Stacks"]
-    return {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in described["Parameters"]}
-
-
-def stores(account: Account) -> tuple[int, set[str]]:
-    """How many buckets there are, and which tables."""
-    return len(account.aws("s3api", "list-buckets")["Buckets"]), set(
-        account.aws("dynamodb", "list-tables")["TableNames"]
+    account.done("destroy")
+    assert account.done("destroy", EMPTY="yes") == [
+        "There is no stack 'tickertape' in us-east-1 of account 123456789012",
+        "Deleted bucket my-own-archive with 0 versions of objects",
+        "Deleted table my-ticks",
+        "Deleted table stock-alerts",
+    ]
+    assert account.stores() == (set(), set())
+    assert account.refused("destroy", EMPTY="yes") == (
+        "there is no stack 'tickertape' in us-east-1 of account 123456789012, and nothing that one has left"
     )
 
 
-@pytest.mark.parametrize("target", ["push", "scan-image", "deploy", "destroy"])
-def test_without_the_aws_cli_it_says_so(target: str, tmp_path: Path) -> None:
-    """Without the AWS CLI there is one line that says so."""
-    account = Account(tmp_path)
-    (account.tools / "aws").unlink()
-    result = account.make(target)
-    assert result.returncode != 0
-    assert result.stderr.splitlines()[0] == f"make {target}: the AWS CLI is missing: see https://aws.amazon.com/cli/"
+def test_every_version_goes(account: Account) -> None:
+    """With EMPTY=yes bucket and tables go, too, however many versions and delete markers the bucket has."""
+    account.done("deploy", IMAGE="tickertape:1-x86_64")
+    s3 = account.client("s3")
+    s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    for key in ("ticks/a", "ticks/a", "ticks/b"):
+        s3.put_object(Bucket=BUCKET, Key=key, Body=b"1")
+    s3.delete_object(Bucket=BUCKET, Key="ticks/b")
+    account.client("dynamodb").delete_table(TableName="stock-alerts")
+    lines = account.done("destroy", EMPTY="yes")
+    assert lines[-3:] == [
+        f"Deleted bucket {BUCKET} with 4 versions of objects",
+        "Deleted table stock-market-data",
+        "There is no table stock-alerts",
+    ]
+    assert account.stores() == (set(), set())
+
+
+def test_a_failed_creation_is_removed(account: Account) -> None:
+    """A stack whose first creation failed takes no update: it goes first, and that is said."""
+    glue = account.client("glue")
+    glue.create_database(DatabaseInput={"Name": "tickertape"})
+    failed = account.refused("deploy", IMAGE="tickertape:1-x86_64")
+    assert failed.startswith(f"stack {NAME} is ROLLBACK_COMPLETE: Catalog (AWS::Glue::Database): ")
+    described = account.stack(NAME)
+    assert described is not None
+    assert described["StackStatus"] == "ROLLBACK_COMPLETE"
+    glue.delete_database(Name="tickertape")
+    lines = account.done("deploy", IMAGE="tickertape:1-x86_64")
+    assert lines[0] == f"Removing stack {NAME}: its creation had failed (ROLLBACK_COMPLETE)"
+    assert account.stack(f"{NAME}-services") is not None
+
+
+def test_there_may_be_several(account: Account) -> None:
+    """Another name of the stack is all that a second deployment needs; the first one's names are refused to it."""
+    account.done("deploy", IMAGE="tickertape:1-x86_64")
+    account.done("deploy", IMAGE="tickertape:1-x86_64", STACK="other-one")
+    one, other = account.parameters(NAME), account.parameters("other-one")
+    assert {name for name in NAMES if one[name] == other[name]} == set()
+    assert len(account.stores()[0]) == 2
+    for taken in ("TicksTableName=stock-market-data", f"ArchiveBucketName={BUCKET}", "StreamName=other-one-stream"):
+        parameter, _, name = taken.partition("=")
+        whose = "other-one" if parameter == "StreamName" else NAME
+        assert account.refused("deploy", IMAGE="tickertape:1-x86_64", STACK="third", STORES=taken) == (
+            f"{name} is there already and belongs to stack {whose}: choose another name, STORES={parameter}=..."
+        )
+    assert account.stack("third") is None
+
+    account.done("destroy", STACK="other-one", EMPTY="yes")
+    assert account.stores() == ({BUCKET}, {"stock-market-data", "stock-alerts"})
+
+
+def test_what_belongs_to_another_stack_is_never_deleted(account: Account) -> None:
+    """Names that were mixed up cost nobody his records."""
+    account.done("deploy", IMAGE="tickertape:1-x86_64")
+    mixed_up = f"ArchiveBucketName={BUCKET} TicksTableName=stock-market-data"
+    lines = account.done("destroy", STACK="other", STORES=mixed_up, EMPTY="yes")
+    assert f"Kept {BUCKET}: it belongs to stack {NAME}" in lines
+    assert f"Kept stock-market-data: it belongs to stack {NAME}" in lines
+    assert account.stores() == ({BUCKET}, {"stock-market-data", "stock-alerts"})
+
+
+def test_fan_out_ends_with_its_use(account: Account) -> None:
+    """A registered consumer is paid for and keeps the stream: it goes with a switch to polling, and with the stream."""
+    account.done("deploy", IMAGE="tickertape:1-x86_64", STORES="RetrievalMode=FANOUT")
+    kinesis = account.client("kinesis")
+
+    def registered() -> set[str]:
+        return {c["ConsumerName"] for c in kinesis.list_stream_consumers(StreamARN=stream)["Consumers"]}
+
+    stream = kinesis.describe_stream_summary(StreamName="stock-market-stream")["StreamDescriptionSummary"]["StreamARN"]
+    for consumer in ("tickertape-consumer", "somebody-else"):
+        kinesis.register_stream_consumer(StreamARN=stream, ConsumerName=consumer)
+    account.done("deploy", IMAGE="tickertape:1-x86_64")
+    assert registered() == {"tickertape-consumer", "somebody-else"}
+    lines = account.done("deploy", IMAGE="tickertape:1-x86_64", STORES="RetrievalMode=POLLING")
+    assert "Deregistered tickertape-consumer from enhanced fan-out of stock-market-stream" in lines
+    assert registered() == {"somebody-else"}
+    lines = account.done("destroy")
+    assert lines.index("Deregistered somebody-else from enhanced fan-out of stock-market-stream") < lines.index(
+        f"Deleted stack {NAME}"
+    )
+
+
+def test_no_budget_is_no_failure(account: Account) -> None:
+    """Where there can be no budget, one line says so, and all else is deployed; a later deployment is quiet."""
+    lines = account.done("deploy", IMAGE="tickertape:1-x86_64", STORES="OperatorEmail=me@example.org")
+    assert [line for line in lines if line.startswith("Nobody will be warned of costs: ")]
+    assert account.stack(f"{NAME}-services") is not None
+    assert account.stack(f"{NAME}-budget") is None
+    assert len(account.done("deploy", IMAGE="tickertape:1-x86_64")) == 1
+
+
+def test_the_stream_keeps_its_leases_to_itself(account: Account) -> None:
+    """Leases of one stream are no use for another: it comes with another application."""
+    account.done("deploy", IMAGE="tickertape:1-x86_64")
+    assert account.refused("deploy", IMAGE="tickertape:1-x86_64", STORES="StreamName=another") == (
+        "another StreamName needs another ApplicationName: the consumer's leases are of one stream"
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"SERVICES": "MinTasks=5 MaxTasks=2"}, "MinTasks may not be more than MaxTasks"),
+        ({"SERVICES": "MinTasks=many"}, "MinTasks may not be 'many'"),
+        ({"SERVICES": "Feed=yahoo"}, "Yahoo's feeds need Symbols"),
+        ({"SERVICES": "ShardCount=2"}, "SERVICES has no parameter ShardCount, but in STORES there is"),
+        ({"STORES": "Symbols=KO"}, "STORES has no parameter Symbols, but in SERVICES there is"),
+        ({"STORES": "Shards=2"}, "STORES has no parameter Shards: docs/deploy.md"),
+        ({"STORES": "ShardCount=0"}, "ShardCount may not be '0'"),
+        ({"STORES": "ShardCount"}, "STORES holds parameters"),
+        ({"STORES": "'"}, "STORES cannot be read"),
+        ({"STORES": "MonthlyBudget=50"}, "MonthlyBudget needs somebody to warn: STORES=OperatorEmail="),
+        ({"STORES": "MonthlyBudget=x OperatorEmail=a@b.example"}, "MonthlyBudget may not be 'x'"),
+        ({"STACK": "-x"}, "STACK is 1 to 31 letters"),
+        ({"SIZE": "tiny"}, "SIZE is full or small, not 'tiny'"),
+        ({"IMAGE": "a b"}, "Image may not be 'a b'"),
+        (
+            {"IMAGE": "999999999999.dkr.ecr.us-east-1.amazonaws.com/own:1"},
+            "is not in 123456789012.dkr.ecr.us-east-1.amazonaws.com",
+        ),
+        (
+            {"IMAGE": "123456789012.dkr.ecr.us-east-1.amazonaws.com/own:1"},
+            "there is no image 123456789012.dkr.ecr.us-east-1.amazonaws.com/own:1: `make push`",
+        ),
+    ],
+    ids=str,
+)
+def test_nonsense_is_refused_before_anything_is_created(
+    empty_account: Account,
+    settings: dict[str, str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What cannot be meant so is refused in one line, with nothing in the account."""
+    for name, value in {"IMAGE": "tickertape:1-x86_64", **empty_account.settings, **settings}.items():
+        monkeypatch.setenv(name, value)
+    assert main(["deploy"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("make deploy: ")
+    assert said in line
+    assert empty_account.stack(NAME) is None
+    assert empty_account.stores() == (set(), set())
+
+
+@pytest.fixture(scope="module")
+def empty_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    """An account that stays empty."""
+    with served(tmp_path_factory.mktemp("empty")) as account:
+        yield account
 
 
 @pytest.mark.parametrize(
@@ -141,8 +366,6 @@ def test_without_the_aws_cli_it_says_so(target: str, tmp_path: Path) -> None:
 )
 def test_what_is_missing_is_said_in_one_line(settings: dict[str, str], missing: list[str], tmp_path: Path) -> None:
     """Region, image and credentials that are missing are named in one line, each with what to do."""
-    result = Account(tmp_path).make("deploy", **settings)
-    assert result.returncode != 0
-    line = result.stderr.splitlines()[0]
-    assert line.startswith("make deploy: missing: ")
+    line = Account(tmp_path).refused("deploy", **settings)
+    assert line.startswith("missing: ")
     assert [word for word in ("region", "image", "credentials") if word in line] == missing

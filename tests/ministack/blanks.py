@@ -1,4 +1,4 @@
-"""What MiniStack's IAM does not see of a request, and AWS does."""
+"""What MiniStack does not see of a request, its IAM above all, and AWS does."""
 
 import json
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 
 from ministack.core import iam_actions
 from ministack.services import kinesis
+from ministack.services.cloudformation import _stacks, handlers
 
 _HEADERS, _BODY = 2, 3  # their places among what extract_resource_arn gets after the service
 
@@ -16,6 +17,7 @@ def fill() -> None:
     iam_actions.extract_resource_arn = _of_kinesis(iam_actions.extract_resource_arn)
     iam_actions.extract_iam_action = _of_batches(iam_actions.extract_iam_action)
     iam_actions.request_tag_context = _of_metrics(iam_actions.request_tag_context)
+    handlers._ACTION_HANDLERS["DescribeStackResources"] = _by_resource(handlers._describe_stack_resources)
 
 
 def _of_kinesis(resource_of: Callable[..., str]) -> Callable[..., str]:
@@ -62,3 +64,19 @@ def _namespace(body: bytes) -> str:
     """Read it as Java says it, or as boto3 does."""
     said = parse_qs(body.decode())["Namespace"][0] if body.startswith(b"Action=") else json.loads(body)["Namespace"]
     return str(said)
+
+
+def _by_resource(describe: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
+    """It wants a stack's name: AWS also finds the stack that a resource belongs to."""
+
+    def resources(params: dict[str, Any]) -> Any:  # noqa: ANN401  (likewise)
+        (wanted,) = params.get("PhysicalResourceId", [""])
+        holders = [
+            stack["StackName"]
+            for stack in _stacks.values()
+            if stack["StackStatus"] != "DELETE_COMPLETE"
+            and wanted in {resource.get("PhysicalResourceId") for resource in stack.get("_resources", {}).values()}
+        ]
+        return describe({**params, "StackName": holders[:1]} if wanted and holders else params)
+
+    return resources
