@@ -5,7 +5,10 @@
 # hadolint global ignore=DL3008
 # (Debian keeps no old versions, so a pinned one cannot be installed any more after the next security fix.)
 
-FROM debian:trixie-slim AS system
+# By digest, as a tag can be moved: of all architectures. `docker buildx imagetools inspect debian:trixie-slim` tells the
+# newest. --build-arg BASE=debian:trixie-slim takes whatever has that name, also where no registry is within reach.
+ARG BASE=debian:trixie-slim@sha256:a29215f6a35e51e22adffa17f89e9d2ef06214e64a2bad10d765c46aea49f11f
+FROM ${BASE} AS system
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates python3 tini \
     && rm -rf /usr/lib/*/gconv /usr/lib/python3*/pydoc_data /usr/lib/python3*/test /usr/share/info /usr/share/locale \
@@ -32,12 +35,12 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     && pip wheel --no-cache-dir --no-build-isolation --require-hashes \
         --requirement /build/requirements.lock --wheel-dir /build/wheels \
     && pip --python /opt/tickertape install --no-cache-dir --no-compile --no-index --no-deps /build/wheels/*.whl
-RUN ls /opt/tickertape/lib/python3*/site-packages/amazon_kclpy/jars/amazon-kinesis-client-multilang-*.jar \
-    || { echo "The KCL's jars are missing: is Maven Central (or KCL_MVN_REPO_SEARCH_URL) reachable?" >&2; exit 1; }
 
 COPY . /build/tickertape
 RUN pip wheel --no-cache-dir --no-build-isolation --no-deps --wheel-dir /build/dist /build/tickertape \
     && pip --python /opt/tickertape install --no-cache-dir --no-compile --no-index --no-deps /build/dist/*.whl
+# What kclpy has fetched from Maven Central, without looking at it.
+RUN /opt/tickertape/bin/python -m consumer.jars
 
 
 # Less than two thirds of it: nothing needs the libraries' tests and sources in C, descriptions of four hundred other AWS
@@ -71,10 +74,11 @@ WORKDIR /home/tickertape
 USER 10001:10001
 # Fargate mounts its own volume there, which belongs to root unless the image declares it.
 VOLUME ["/tmp"]
+ARG BASE
 LABEL org.opencontainers.image.title="tickertape" \
     org.opencontainers.image.description="A real-time stock analytics pipeline on Kinesis" \
     org.opencontainers.image.licenses="MIT" \
-    org.opencontainers.image.base.name="debian:trixie-slim"
+    org.opencontainers.image.base.name="$BASE"
 # Other commands are healthy while they run.
 HEALTHCHECK --interval=15s --timeout=10s --start-period=90s --retries=3 \
     CMD ["sh", "-c", "! tr '\\0' ' ' </proc/1/cmdline | grep -qE ' (consume|produce)' || exec tickertape health"]

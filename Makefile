@@ -57,6 +57,7 @@ $(VENV)/ready: pyproject.toml requirements-dev.lock
 	@$(BIN)/pip install --quiet "$$(sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements-dev.lock)"
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements-dev.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@$(BIN)/python -m consumer.jars
 	@touch $@
 
 push: $(VENV)/ready ## build the image for ARCH (X86_64 or ARM64) and push it to ECR; prints IMAGE=...

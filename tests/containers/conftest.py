@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.containers.docker import ROOT, docker
+from tests.containers.docker import ROOT, docker, docker_run
 
 _ENGINE = ROOT.parent / "shared" / "docker-engine"
+_BASE = "debian:trixie-slim"
 CANARY = "tickertape-canary-4f1c9a7e"
 """A line in the file that the build gets as its secret."""
 
@@ -47,8 +48,15 @@ def images(engine: None, tmp_path_factory: pytest.TempPathFactory) -> None:
     secret = tmp_path_factory.mktemp("build") / "ca.crt"
     authorities = Path(os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile or os.devnull)
     secret.write_bytes(authorities.read_bytes() + f"\n# {CANARY}\n".encode())
+    base = ["--build-arg", f"BASE={_BASE}"] if _base_is_of_no_registry() else []
     for target, tag in (("production", "tickertape"), ("local", "tickertape:local")):
-        docker("build", "--secret", f"id=ca,src={secret}", "--target", target, "--tag", tag, ".")
+        docker("build", "--secret", f"id=ca,src={secret}", *base, "--target", target, "--tag", tag, ".")
+
+
+def _base_is_of_no_registry() -> bool:
+    """Tell whether the engine has a Debian that was made on this machine: the Dockerfile's digest is a registry's."""
+    run = docker_run("image", "inspect", "--format", "{{len .RepoDigests}}", _BASE)
+    return run.returncode == 0 and run.stdout.strip() == "0"
 
 
 @pytest.fixture(autouse=True)

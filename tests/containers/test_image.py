@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import tarfile
 from pathlib import Path
@@ -22,6 +23,24 @@ def test_the_dockerfile_is_clean() -> None:
     """Hadolint has nothing to say."""
     run = subprocess.run(["hadolint", ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout) == (0, "")
+
+
+def test_its_base_is_named_by_digest() -> None:
+    """A tag can be moved to something bad; what is built by default is one image, for all architectures."""
+    (base,) = re.findall(r"^ARG BASE=(.+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert re.fullmatch(r"debian:trixie-slim@sha256:[0-9a-f]{64}", base)
+
+
+def test_a_jar_that_was_tampered_with_is_noticed() -> None:
+    """The image has the check that its build runs, and it names a jar that is another one."""
+    script = (
+        "from consumer.jars import *; import sys; sys.exit(run_command(lambda: check(FOLDER, {**read_list(LIST), %s})))"
+    )
+    for tampered, said in (("'x.jar': ''", "x.jar missing"), ("", "")):
+        run = docker_run(
+            "run", "--rm", "--entrypoint", "/opt/tickertape/bin/python", "tickertape", "-c", script % tampered
+        )
+        assert (run.returncode, said in run.stderr) == (1 if said else 0, True)
 
 
 def test_it_is_small_and_says_what_it_is() -> None:
