@@ -6,7 +6,7 @@ COMPILE := $(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate 
 CHECKOV := 3.3.30
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test test-athena test-containers image sbom chaos lint scan format lock push scan-image deploy destroy clean help
+.PHONY: run test test-athena test-containers image sbom chaos lint scan format lock push scan-image deploy destroy bootstrap clean help
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -71,6 +71,9 @@ deploy: $(VENV)/ready ## deploy IMAGE; SIZE=small, STORES and SERVICES say what 
 
 destroy: $(VENV)/ready ## delete what make deploy has made; bucket and tables are kept unless EMPTY=yes
 	@$(BIN)/python -m ecs destroy
+
+bootstrap: $(VENV)/ready ## let the workflow of the repository GITHUB=OWNER/REPOSITORY deploy without keys; once, by an administrator
+	@$(BIN)/python -m ecs bootstrap
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

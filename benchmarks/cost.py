@@ -6,9 +6,10 @@ makes rows and objects of real quotes. Only prices, and what AWS alone can tell,
 
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
+from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -20,11 +21,12 @@ from consumer.settings import ConsumerSettings
 from consumer.sinks.archive import MAX_CHUNK_BYTES
 from consumer.sinks.packing import GzipLines, ParquetRows
 from consumer.sinks.row import Row, RowWriter
+from ecs.deploy import SMALL_STORES
 from producer.aggregation import aggregate
 from producer.clock import Clock
 from producer.feeds.replay import Replay
 from producer.settings import ProducerSettings
-from tests.templates import ROOT, STACK, Template, services
+from tests.templates import ROOT, SERVICES, SMALL, STACK, Template, deployable
 
 HOURS = 730
 SECONDS = HOURS * 3600
@@ -79,6 +81,7 @@ class Deployment:
     alert_cooldown_seconds: float = _default(ConsumerSettings, "alert_cooldown_seconds")
     linger_milliseconds: float = _default(ProducerSettings, "publish_linger_milliseconds")
     kcl_failover_milliseconds: float = 3000
+    template: Path = SERVICES
     aggregated: bool = False
     provisioned_tables: bool = False
 
@@ -102,7 +105,7 @@ class Deployment:
         return replace(self, stores={**self.stores, **parameters})
 
     def with_services(self, **parameters: str | int) -> "Deployment":
-        """Set parameters of ecs/services.yaml, too."""
+        """Set parameters of the services' template, too."""
         return replace(self, services={**self.services, **parameters})
 
 
@@ -113,6 +116,12 @@ DEPLOYMENTS = (
     .with_stores(ShardCount=16)
     .with_services(ShardsPerTask=4, ConsumerSize="1024-2048", ProducerSize="1024-2048"),
 )
+ONE_SMALL = Deployment("1 symbol every 30 s, `SIZE=small`", 1, 30, SMALL_STORES, template=SMALL)
+BILLED = (
+    ONE_SMALL,
+    replace(ONE_SMALL.with_services(Capacity="FARGATE_SPOT"), name="the same on Spot"),
+    *DEPLOYMENTS,
+)
 """The last one's 1000 symbols are not spread evenly over shards: 16 keep the busiest of them below 1,000 records/s."""
 
 
@@ -122,14 +131,16 @@ class Bill:
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
         self._stack = Template(STACK, deployment.stores)
-        self._services = services(self._stack, **deployment.services)
-        self._settings = self._services.environment("ConsumerTask")
+        self._services = deployable(deployment.template, deployment.services, stores=self._stack)
+        self._producer, self._consumer = map(self._environment, ("producer", "consumer"))
         self._quotes = process(deployment.interval_seconds, deployment.alert_cooldown_seconds)
         self._ticks = deployment.ticks * SECONDS
         (self._stream,) = self._stack.of_type("Kinesis::Stream").values()
         needed = math.ceil(deployment.records / ON_DEMAND_RECORDS_A_SHARD)
         self.shards: int = int(self._stream.get("ShardCount") or max(FIRST_ON_DEMAND_SHARDS, needed))
-        self.tasks = {"Consumer": self._consumers(), "Producer": self._producers()}
+        self.tasks = {
+            name.removesuffix("Service"): self._tasks(name) for name in self._services.of_type("ECS::Service")
+        }
 
     def lines(self) -> dict[str, float]:
         """Dollars; the archive's storage is that of one month."""
@@ -151,15 +162,25 @@ class Bill:
         """Dollars for all of it."""
         return sum(self.lines().values())
 
-    def _consumers(self) -> int:
-        """As many as the scaling policy wants while nothing is late."""
+    def _environment(self, container: str) -> dict[str, str]:
+        """Give what a container is told, in whichever task it is."""
+        (definition,) = (
+            definition
+            for task in self._services.of_type("ECS::TaskDefinition").values()
+            for definition in task["ContainerDefinitions"]
+            if definition["Name"] == container
+        )
+        return {variable["Name"]: str(variable["Value"]) for variable in definition["Environment"]}
+
+    def _tasks(self, service: str) -> int:
+        """As many as it has or, where that is left to scaling, as the policy wants while nothing is late."""
+        fixed = self._services.of_type("ECS::Service")[service].get("DesiredCount")
+        if fixed is not None:
+            return int(fixed)
         (policy,) = self._services.of_type("ApplicationAutoScaling::ScalingPolicy").values()
         (limits,) = self._services.of_type("ApplicationAutoScaling::ScalableTarget").values()
         wanted = math.ceil(self.shards / int(policy["TargetTrackingScalingPolicyConfiguration"]["TargetValue"]))
         return max(int(limits["MinCapacity"]), min(int(limits["MaxCapacity"]), wanted))
-
-    def _producers(self) -> int:
-        return int(self._services.of_type("ECS::Service")["ProducerService"]["DesiredCount"])
 
     def _fargate(self) -> float:
         definitions, services = self._services.of_type("ECS::TaskDefinition"), self._services.of_type("ECS::Service")
@@ -173,7 +194,7 @@ class Bill:
         return dollars
 
     def _network(self) -> float:
-        service = self._services.of_type("ECS::Service")["ConsumerService"]
+        service, *_ = self._services.of_type("ECS::Service").values()
         if service["NetworkConfiguration"]["AwsvpcConfiguration"]["AssignPublicIp"] == "ENABLED":
             return HOURS * sum(self.tasks.values()) * PUBLIC_IPV4_HOUR
         endpoints = self._services.of_type("EC2::VPCEndpoint").values()
@@ -206,13 +227,14 @@ class Bill:
 
     def _tick_storage(self) -> float:
         size = self._quotes.row_bytes + ITEM_OVERHEAD_BYTES
-        kept = self._deployment.ticks * int(self._settings["RETENTION_DAYS"]) * 24 * 3600
+        kept = self._deployment.ticks * int(self._consumer["RETENTION_DAYS"]) * 24 * 3600
         table = self._stack.of_type("DynamoDB::Table")["TicksTable"]
         is_backed_up = table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] == "true"
         return kept * size / GB * (TABLE_GB + (POINT_IN_TIME_GB if is_backed_up else 0))
 
     def _leases(self) -> float:
-        renewals = LEASE_RENEWALS_A_FAILOVER_TIME * 1000 / self._deployment.kcl_failover_milliseconds
+        failover = float(self._consumer.get("KCL_FAILOVER_TIME_MILLIS", self._deployment.kcl_failover_milliseconds))
+        renewals = LEASE_RENEWALS_A_FAILOVER_TIME * 1000 / failover
         return (self.shards * renewals + self._windows()) * SECONDS * WRITE_UNIT
 
     def _alerts(self) -> float:
@@ -231,11 +253,17 @@ class Bill:
         return objects * S3_PUT + stored * S3_GB
 
     def _metrics(self) -> float:
-        from_logs = PRODUCER_METRICS + len(self._stack.of_type("Logs::MetricFilter"))
-        insights = sum(count * len(self._services.of_type(kind)) for kind, count in INSIGHTS_METRICS.items())
-        sent = SECONDS * 1000 / int(self._settings["KCL_METRICS_BUFFER_TIME_MILLIS"])
+        count = sum(len(template.of_type("Logs::MetricFilter")) for template in (self._stack, self._services))
+        if self._producer.get("EMBEDDED_METRICS") != "false":
+            count += PRODUCER_METRICS
+        (cluster,) = self._services.of_type("ECS::Cluster").values()
+        if {"Name": "containerInsights", "Value": "enabled"} in cluster["ClusterSettings"]:
+            count += sum(metrics * len(self._services.of_type(kind)) for kind, metrics in INSIGHTS_METRICS.items())
+        if self._consumer.get("KCL_METRICS_LEVEL") == "NONE":
+            return METRIC * count
+        sent = SECONDS * 1000 / int(self._consumer["KCL_METRICS_BUFFER_TIME_MILLIS"])
         requests = self.tasks["Consumer"] * sent * math.ceil(KCL_METRICS / KCL_METRICS_A_REQUEST)
-        return METRIC * (KCL_METRICS + from_logs + insights) + METRIC_REQUEST * requests
+        return METRIC * (KCL_METRICS + count) + METRIC_REQUEST * requests
 
     def _watching(self) -> float:
         alarms = sum(_metrics_in(alarm) for alarm in self._services.of_type("CloudWatch::Alarm").values())
@@ -243,7 +271,7 @@ class Bill:
             tracking = policy["TargetTrackingScalingPolicyConfiguration"]
             alarms += TARGET_TRACKING_ALARMS * _metrics_in(tracking["CustomizedMetricSpecification"])
         dashboards = len(self._services.of_type("CloudWatch::Dashboard"))
-        log_bytes = self.shards * SHARD_LOG_BYTES + self.tasks["Producer"] * PRODUCER_LOG_BYTES
+        log_bytes = self.shards * SHARD_LOG_BYTES + self.tasks.get("Producer", 1) * PRODUCER_LOG_BYTES
         return ALARM_METRIC * alarms + DASHBOARD * dashboards + log_bytes * SECONDS / GB * LOG_GB
 
 
@@ -340,19 +368,20 @@ CHANGES: dict[str, Callable[[Deployment], Deployment]] = {
 
 def costs() -> str:
     """Write the bills as a Markdown table."""
-    bills = [Bill(deployment) for deployment in DEPLOYMENTS]
+    bills = [Bill(deployment) for deployment in BILLED]
     lines = [bill.lines() for bill in bills]
     body = {name: [_dollars(line[name]) for line in lines] for name in lines[0]}
-    return _table({**body, "**all**": [f"**{_dollars(bill.total())}**" for bill in bills]})
+    return _table(BILLED, {**body, "**all**": [f"**{_dollars(bill.total())}**" for bill in bills]})
 
 
 def changes() -> str:
     """Write what each change adds to the bills as a Markdown table."""
-    return _table({name: [_difference(d, change(d)) for d in DEPLOYMENTS] for name, change in CHANGES.items()})
+    body = {name: [_difference(d, change(d)) for d in DEPLOYMENTS] for name, change in CHANGES.items()}
+    return _table(DEPLOYMENTS, body)
 
 
-def _table(body: Mapping[str, list[str]]) -> str:
-    names = [deployment.name for deployment in DEPLOYMENTS]
+def _table(deployments: Iterable[Deployment], body: Mapping[str, list[str]]) -> str:
+    names = [deployment.name for deployment in deployments]
     rows = [["$ a month", *names], ["---", *["---:"] * len(names)], *([name, *cells] for name, cells in body.items())]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 

@@ -8,6 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from common.errors import SettingsError, UserError
 from ecs.account import Account
+from ecs.bootstrap import bootstrap
 from ecs.deploy import deploy
 from ecs.destroy import destroy
 from ecs.image import push, scan
@@ -18,6 +19,7 @@ ACTIONS: Mapping[str, Callable[[Account, Request], None]] = {
     "scan-image": scan,
     "deploy": deploy,
     "destroy": destroy,
+    "bootstrap": bootstrap,
 }
 _OF_AN_IMAGE = {"deploy", "scan-image"}
 

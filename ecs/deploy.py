@@ -14,12 +14,10 @@ from ecs.request import PLATFORMS, Request
 from ecs.stack import Stack
 from ecs.stores import Stores, names
 from ecs.template import TemplateFile
-from tests.templates import RefusedError, Template
+from tests.templates import BUDGET, SERVICES, SMALL, STACK, RefusedError, Template
 
-ROOT = Path(__file__).parents[1]
-STACK, BUDGET = ROOT / "infra" / "stack.yaml", ROOT / "infra" / "budget.yaml"
-SERVICES = {"full": ROOT / "ecs" / "services.yaml", "small": ROOT / "ecs" / "small.yaml"}
-SMALL_STORES = {"ShardCount": "1"}
+SIZES = {"full": SERVICES, "small": SMALL}
+SMALL_STORES = {"ShardCount": "1", "LogMetrics": "FEW"}
 """What is set in the first stack when a deployment becomes small, unless it is said otherwise."""
 
 
@@ -80,17 +78,18 @@ def _plan(account: Account, request: Request, stacks: Stacks) -> Plan:
     was_small = stacks.services.outputs.get("Size") == "small"
     size = request.size or ("small" if was_small else "full")
     template, budget = TemplateFile.read(STACK), TemplateFile.read(BUDGET)
-    services = TemplateFile.read(SERVICES[size])
+    services = TemplateFile.read(SIZES[size])
     _check_they_exist("STORES", request.stores, {**template.parameters, **budget.parameters}, services)
     _check_they_exist("SERVICES", request.services, services.parameters, template)
     given = {
         **(SMALL_STORES if size == "small" and not was_small else {}),
         **({} if stacks.stores.exists else names(stacks.stores, template, account, request.stores)),
         **_repository_of(account, request),
+        **_boundary(account, request.stack),
         **_taken(template, request.stores),
     }
     for_services = {"Image": request.image, **_architecture_of(request.image), **request.services}
-    plan = Plan(given, _for_budget(stacks, request.stores), _taken(services, for_services), SERVICES[size])
+    plan = Plan(given, _for_budget(stacks, request.stores), _taken(services, for_services), SIZES[size])
     _check(plan, stacks)
     return plan
 
@@ -149,6 +148,12 @@ def _check_stream_is_the_same(current: Mapping[str, str], given: Mapping[str, st
 
     if changes("StreamName") and not changes("ApplicationName"):
         raise SettingsError("another StreamName needs another ApplicationName: the consumer's leases are of one stream")
+
+
+def _boundary(account: Account, stack: str) -> dict[str, str]:
+    """Give roles the boundary that infra/bootstrap.yaml has made, without which the workflow may make none."""
+    arn = Stack(account, f"{stack}-bootstrap").outputs.get("TaskBoundaryArn")
+    return {"RolesBoundary": arn} if arn else {}
 
 
 def _repository_of(account: Account, request: Request) -> dict[str, str]:

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from common.errors import SettingsError
 from ecs.account import Account, say
-from ecs.deploy import STACK, Stacks
+from ecs.deploy import Stacks
 from ecs.request import Request
 from ecs.stack import owner
 from ecs.stores import Stores, names
 from ecs.template import TemplateFile
+from tests.templates import STACK
 
 
 def destroy(account: Account, request: Request) -> None:

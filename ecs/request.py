@@ -25,6 +25,7 @@ class Request:
     """Empty: as it is deployed."""
     architecture: str
     repository: str
+    github: str
     empties: bool
 
     @classmethod
@@ -46,13 +47,14 @@ class Request:
             size=_one_of("SIZE", given.get("SIZE", ""), SIZES),
             architecture=_one_of("ARCH", given.get("ARCH") or "X86_64", tuple(PLATFORMS)),
             repository=given.get("REPOSITORY") or DEFAULT_STACK,
+            github=given.get("GITHUB", ""),
             empties=_one_of("EMPTY", given.get("EMPTY", ""), ("", "no", "yes")) == "yes",
         )
 
 
 def _stack(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,30}", name):  # the bucket's name begins with it, and has 63 characters
-        raise SettingsError(f"STACK is 1 to 31 letters, digits and hyphens, a letter first, not {name!r}")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,34}", name):  # the bucket's name begins with it, and has 63 characters
+        raise SettingsError(f"STACK is 1 to 35 letters, digits and hyphens, a letter first, not {name!r}")
     return name
 
 

@@ -55,6 +55,7 @@ def _produce(arguments: list[str]) -> None:
         aggregate=settings.aggregate,
         live=settings.feed.startswith("yahoo"),
         beat=pulse.beat,
+        embedded_metrics=settings.embedded_metrics,
     )
 
     def work() -> None:

@@ -69,6 +69,8 @@ class Publisher:
         Whether `put` drops a symbol's older ticks when there is no room, instead of waiting.
     beat
         Is called every ten seconds in which the stream took something, or nothing is left for it to take.
+    embedded_metrics
+        Whether CloudWatch makes metrics of the counts in the log.
 
     """
 
@@ -82,11 +84,13 @@ class Publisher:
         aggregate: bool = False,
         live: bool = False,
         beat: Callable[[], None] = lambda: None,
+        embedded_metrics: bool = True,
     ) -> None:
         self._kinesis = kinesis
         build_body_with(kinesis, "PutRecords", "Records", msgspec.json.encode)  # bytes become base64
         read_body_with(kinesis, "PutRecords", _read_answer)
         self._stream_name = stream_name
+        self._embedded_metrics = embedded_metrics
         self._stop = stop
         self._beat = beat
         self._lanes = Lanes(linger_seconds=linger_seconds, aggregate=aggregate, live=live, stop=stop)
@@ -227,7 +231,10 @@ class Publisher:
             lag = datetime.now(UTC) - datetime.fromisoformat(self._newest)
             values["feed_lag_seconds"] = (lag.total_seconds(), "Seconds")
         level = logging.WARNING if since["dropped"] else logging.INFO
-        log.log(level, "published", extra=metrics(values, StreamName=self._stream_name))
+        extra = metrics(values, StreamName=self._stream_name)
+        if not self._embedded_metrics:
+            del extra["emf"]
+        log.log(level, "published", extra=extra)
 
 
 def _data(lane: Lane) -> bytes:

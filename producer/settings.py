@@ -169,6 +169,10 @@ class ProducerSettings(CommandSettings):
         False,
         description="Put a symbol's waiting ticks into one record, in the format of the Kinesis Producer Library.",
     )
+    embedded_metrics: bool = Field(
+        True,
+        description="Have CloudWatch make metrics of the counts in the log, each of which is to be paid for.",
+    )
 
     @model_validator(mode="after")
     def _needs_a_file(self) -> Self:

@@ -13,12 +13,20 @@ from tests import answers
 ROOT = Path(__file__).parents[1]
 STACK = ROOT / "infra" / "stack.yaml"
 SERVICES = ROOT / "ecs" / "services.yaml"
+SMALL = ROOT / "ecs" / "small.yaml"
 BUDGET = ROOT / "infra" / "budget.yaml"
-TEMPLATES = (STACK, SERVICES, BUDGET)
+BOOTSTRAP = ROOT / "infra" / "bootstrap.yaml"
+TEMPLATES = (STACK, SERVICES, SMALL, BUDGET, BOOTSTRAP)
 """All that there are."""
 
-_STACK_NAMES = {STACK: "tickertape", SERVICES: "tickertape-services", BUDGET: "tickertape-budget"}
-_GIVEN = {"Image": "tickertape:1", "OperatorEmail": "a@b.example"}
+_STACK_NAMES = {
+    STACK: "tickertape",
+    SERVICES: "tickertape-services",
+    SMALL: "tickertape-services",
+    BUDGET: "tickertape-budget",
+    BOOTSTRAP: "tickertape-bootstrap",
+}
+_GIVEN = {"Image": "tickertape:1", "OperatorEmail": "a@b.example", "GitHubRepository": "owner/repository"}
 """Parameters without a default that no other stack's outputs tell."""
 
 _PSEUDO = {
@@ -245,11 +253,26 @@ def _value(name: str, about: dict[str, Any], given: str | int | None) -> str | i
     if value is None:
         raise RefusedError(f"{name} is missing")
     if about["Type"] == "Number":
-        number = float(value)
-        refused = not about.get("MinValue", number) <= number <= about.get("MaxValue", number)
+        refused = not _is_within(str(value), about)
     else:
         refused = re.fullmatch(about.get("AllowedPattern", ".*"), str(value)) is None
     allowed = about.get("AllowedValues")
     if refused or (allowed and str(value) not in map(str, allowed)):
-        raise RefusedError(f"{name} may not be {value!r}")
+        raise RefusedError(f"{name} may not be {value!r}, but {_what_may(about)}")
     return value if isinstance(value, int) else str(value)
+
+
+def _what_may(about: Mapping[str, Any]) -> str:
+    if "AllowedValues" in about:
+        return ", ".join(map(str, about["AllowedValues"]))
+    if about["Type"] == "Number":
+        return f"a number from {about.get('MinValue', '-inf')} to {about.get('MaxValue', 'inf')}"
+    return str(about.get("ConstraintDescription", about.get("AllowedPattern")))
+
+
+def _is_within(text: str, about: Mapping[str, Any]) -> bool:
+    try:
+        number = float(text)
+    except ValueError:
+        return False
+    return bool(about.get("MinValue", number) <= number <= about.get("MaxValue", number))

@@ -15,6 +15,7 @@ _UNKNOWN_TYPES = {
     "AWS::ApplicationAutoScaling::ScalableTarget",
     "AWS::ApplicationAutoScaling::ScalingPolicy",
     "AWS::Athena::NamedQuery",
+    "AWS::IAM::OIDCProvider",
 }
 
 

@@ -1,5 +1,6 @@
 """`make deploy` and its kin as one types them: what they do, and what they say where something is in the way."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,16 +14,14 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ecs.__main__ import main
-from ecs.deploy import BUDGET
-from ecs.deploy import SERVICES as SIZES
 from ecs.stores import NAMES
 from tests.integration import ministack
-from tests.templates import ROOT, STACK
+from tests.templates import BOOTSTRAP, BUDGET, ROOT, SERVICES, SMALL, STACK
 
 TOOLS = ("bash", "cat", "dirname", "env", "git", "make", "sh")
 NAME = "tickertape"
 BUCKET = "tickertape-123456789012-us-east-1"
-TEMPLATES = tuple(path for path in (STACK, *SIZES.values()) if path.exists())
+TEMPLATES = (STACK, SERVICES, SMALL, BOOTSTRAP)
 HOW_TO_GO_ON = "EMPTY=yes deletes them, make deploy takes them over"
 KEYS = {"AWS_ACCESS_KEY_ID": "embedded", "AWS_SECRET_ACCESS_KEY": "embedded"}
 
@@ -34,15 +33,15 @@ class Account:
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self._folder, self.settings = folder, settings
-        self._project = folder / "project"
+        self.project = folder / "project"
         for file in ("Makefile", "pyproject.toml", "requirements-dev.lock", "tests/*.py", "ecs/*.py"):
             for source in ROOT.glob(file):
-                copy = self._project / source.relative_to(ROOT)
+                copy = self.project / source.relative_to(ROOT)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, copy)  # with its time: make would set up an environment that looks too old
-        (self._project / ".venv").symlink_to(ROOT / ".venv")
-        (self._project / "infra").mkdir()
-        shutil.copy(BUDGET, self._project / "infra")
+        (self.project / ".venv").symlink_to(ROOT / ".venv")
+        (self.project / "infra").mkdir()
+        shutil.copy(BUDGET, self.template(BUDGET))  # which is refused, as in many regions
         for template in TEMPLATES:
             self.template(template).write_text(ministack.understood(template))
         self.tools = folder / "bin"
@@ -52,7 +51,7 @@ class Account:
 
     def template(self, path: Path) -> Path:
         """Where the copy of a template is."""
-        return self._project / path.relative_to(ROOT)
+        return self.project / path.relative_to(ROOT)
 
     def give_tool(self, name: str) -> None:
         """Have a tool of this machine."""
@@ -66,7 +65,7 @@ class Account:
         alone = {"PATH": str(self.tools), "HOME": str(self._folder), "AWS_EC2_METADATA_DISABLED": "true"}
         return subprocess.run(
             ["make", "--silent", target],
-            cwd=self._project,
+            cwd=self.project,
             env={**alone, **nothing, **self.settings, **settings},
             capture_output=True,
             text=True,
@@ -315,7 +314,7 @@ def test_the_stream_keeps_its_leases_to_itself(account: Account) -> None:
         ({"STORES": "'"}, "STORES cannot be read"),
         ({"STORES": "MonthlyBudget=50"}, "MonthlyBudget needs somebody to warn: STORES=OperatorEmail="),
         ({"STORES": "MonthlyBudget=x OperatorEmail=a@b.example"}, "MonthlyBudget may not be 'x'"),
-        ({"STACK": "-x"}, "STACK is 1 to 31 letters"),
+        ({"STACK": "-x"}, "STACK is 1 to 35 letters"),
         ({"SIZE": "tiny"}, "SIZE is full or small, not 'tiny'"),
         ({"IMAGE": "a b"}, "Image may not be 'a b'"),
         (
@@ -369,3 +368,76 @@ def test_what_is_missing_is_said_in_one_line(settings: dict[str, str], missing: 
     line = Account(tmp_path).refused("deploy", **settings)
     assert line.startswith("missing: ")
     assert [word for word in ("region", "image", "credentials") if word in line] == missing
+
+
+def test_a_repository_may_deploy_without_keys(account: Account) -> None:
+    """An administrator creates the role once; all roles that are deployed then are within its boundary."""
+    iam = account.client("iam")
+    iam.create_open_id_connect_provider(Url="https://token.actions.githubusercontent.com")
+    (line,) = account.done("bootstrap", GITHUB="me/tickertape")
+    assert account.parameters(f"{NAME}-bootstrap")["OidcProvider"] == "EXISTING"
+    role = line.removeprefix("AWS_ROLE_ARN=").rpartition("/")[2]
+    (trust,) = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Condition"]["StringEquals"] == {
+        "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
+        "token.actions.githubusercontent.com:sub": "repo:me/tickertape:environment:production",
+    }
+    assert account.done("bootstrap", GITHUB="me/tickertape") == [line]
+    account.done("deploy", IMAGE="tickertape:1-arm64", SIZE="small")
+    boundary = account.parameters(NAME)["RolesBoundary"]
+    assert boundary.startswith("arn:aws:iam::123456789012:policy/")
+    assert account.refused("bootstrap", GITHUB="tickertape") == (
+        "GITHUB is OWNER/REPOSITORY, not 'tickertape': make bootstrap GITHUB=me/tickertape"
+    )
+
+
+def test_a_small_one_stays_small_until_it_is_said_otherwise(account: Account) -> None:
+    """SIZE=small is one task and one shard, is remembered, and can be given up."""
+    lines = account.done("deploy", IMAGE="tickertape:1-arm64", SIZE="small")
+    assert "logsV2:live-tail" in lines[-1]
+    stores = account.parameters(NAME)
+    assert (stores["ShardCount"], stores["LogMetrics"]) == ("1", "FEW")
+    account.done("deploy", IMAGE="tickertape:2-arm64", SERVICES="Capacity=FARGATE_SPOT")
+    services = account.client("ecs").list_services(cluster=f"{NAME}-services")["serviceArns"]
+    assert [arn.rpartition("/")[2] for arn in services] == ["tickertape"]
+    assert account.parameters(f"{NAME}-services")["Capacity"] == "FARGATE_SPOT"
+    assert "SERVICES has no parameter MinTasks" in account.refused(
+        "deploy", IMAGE="tickertape:2-arm64", SERVICES="MinTasks=2"
+    )
+    account.done("deploy", IMAGE="tickertape:3-arm64", SIZE="full", STORES="LogMetrics=ALL ShardCount=2")
+    services = account.client("ecs").list_services(cluster=f"{NAME}-services")["serviceArns"]
+    assert {arn.rpartition("/")[2] for arn in services} == {"producer", "consumer"}
+    account.done("destroy", EMPTY="yes")
+    assert account.stores() == (set(), set())
+
+
+def test_it_pushes_what_is_checked_out(account: Account) -> None:
+    """The image is built once, without attestations, with its revision, into a repository that forgets old ones."""
+    subprocess.run(["git", "init", "--quiet", "."], cwd=account.project, check=True)
+    who = ["-c", "user.name=me", "-c", "user.email=me@example.org"]
+    subprocess.run(["git", *who, "commit", "--quiet", "--allow-empty", "-m", "x"], cwd=account.project, check=True)
+    (account.project / ".git" / "info" / "exclude").write_text("*\n")
+    docker = account.tools / "docker"  # a registry is the one thing that no emulator has
+    docker.write_text('#!/bin/sh\necho "$BUILDX_NO_DEFAULT_ATTESTATIONS $*" >> "$HOME/docker.log"\necho done\n')
+    docker.chmod(0o755)
+    lines = account.done("push", ARCH="ARM64", REPOSITORY="mine")
+    revision = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=account.project, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    image = f"123456789012.dkr.ecr.us-east-1.amazonaws.com/mine:{revision[:7]}-arm64"
+    assert lines == [f"IMAGE={image}"]
+    login, build, push = (account.tools.parent / "docker.log").read_text().splitlines()
+    assert login.endswith("login --username AWS --password-stdin 123456789012.dkr.ecr.us-east-1.amazonaws.com")
+    assert build == f"1 build --platform linux/arm64 --build-arg REVISION={revision} --tag {image} ."
+    assert push.strip() == f"push {image}"
+    ecr = account.client("ecr")
+    policy = json.loads(ecr.get_lifecycle_policy(repositoryName="mine")["lifecyclePolicyText"])
+    assert [rule["selection"]["tagStatus"] for rule in policy["rules"]] == ["untagged", "any"]
+    (repository,) = ecr.describe_repositories(repositoryNames=["mine"])["repositories"]
+    assert repository["imageTagMutability"] == "IMMUTABLE"
+
+    ecr.put_image(repositoryName="mine", imageTag=f"{revision[:7]}-arm64", imageManifest="{}")
+    assert account.done("push", ARCH="ARM64", REPOSITORY="mine") == lines
+    assert len((account.tools.parent / "docker.log").read_text().splitlines()) == 3
+    account.done("deploy", IMAGE=image, SIZE="small")
+    assert account.parameters(NAME)["ImageRepositoryName"] == "mine"

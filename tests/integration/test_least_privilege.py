@@ -14,7 +14,7 @@ from tests.chaos.calls import Call
 from tests.chaos.faulty_proxy import FaultyProxy
 from tests.integration.pipeline import Pipeline, Put
 from tests.integration.traffic import first_bars, traffic
-from tests.templates import listed
+from tests.templates import SMALL, deployable, listed
 
 ROLES = {"producer": "ProducerRoleArn", "consumer": "ConsumerRoleArn"}
 NOT_IN_THIS_RUN = {
@@ -71,6 +71,23 @@ def test_every_grant_is_used(run: tuple[Pipeline, set[Call]], task: str) -> None
     made = {call for call in calls if call.access_key == task}
     unused = [grant for grant in grants(statements) if not any(allows(grant, call) for call in made)]
     assert [grant for grant in unused if (grant["Sid"], grant["Action"]) not in NOT_IN_THIS_RUN] == []
+
+
+def test_one_task_for_both_has_what_both_call(run: tuple[Pipeline, set[Call]]) -> None:
+    """The small size's role is the consumer's and what the producer needs besides: all of it is called."""
+    pipeline, calls = run
+    names = {name: pipeline.outputs[name] for name in ("StreamName", "ConsumerRoleArn")}
+    pseudo = {"AWS::Region": "us-east-1"}
+    (policy,) = deployable(SMALL, names, pseudo=pseudo).of_type("IAM::Policy").values()
+    assert policy["Roles"] == [pipeline.outputs["ConsumerRoleArn"].rpartition("/")[2]]
+    besides = policy["PolicyDocument"]["Statement"]
+    consumers = granted(pipeline, ROLES["consumer"])
+    by_producer = {call for call in calls if call.access_key == "producer"}
+    assert [call for call in by_producer if not any(allows(s, call) for s in consumers + besides)] == []
+    assert [g for g in grants(besides) if not any(allows(g, call) for call in by_producer)] == []
+    assert [
+        g for g in grants(besides) if any(allows(s, call) for s in consumers for call in by_producer if allows(g, call))
+    ] == []
 
 
 def test_what_is_not_called_is_granted(run: tuple[Pipeline, set[Call]]) -> None:

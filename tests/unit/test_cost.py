@@ -8,7 +8,18 @@ from hashlib import md5
 
 import pytest
 
-from benchmarks.cost import CHANGES, DEPLOYMENTS, Bill, Deployment, changes, costs, item_bytes, process
+from benchmarks.cost import (
+    BILLED,
+    CHANGES,
+    DEPLOYMENTS,
+    ONE_SMALL,
+    Bill,
+    Deployment,
+    changes,
+    costs,
+    item_bytes,
+    process,
+)
 from consumer.daemon import kcl_properties
 from consumer.detection import Rules
 from consumer.settings import ConsumerSettings
@@ -18,7 +29,7 @@ from tests.templates import ROOT
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENT = (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
 ALL = [
-    *DEPLOYMENTS,
+    *BILLED,
     *(replace(change(d), name=f"{d.name} {name}") for name, change in CHANGES.items() for d in DEPLOYMENTS),
 ]
 SHARD_RECORDS, SHARD_TICKS = 1000, 5000
@@ -65,7 +76,7 @@ def test_the_tasks_are_enough(deployment: Deployment) -> None:
     measured = re.search(r"^whole path +[0-9,]+ +([0-9,]+) ", README, flags=re.MULTILINE)
     assert measured is not None
     units, _, _ = str(deployment.services.get("ConsumerSize", "256-512")).partition("-")
-    cores = Bill(deployment).tasks["Consumer"] * int(units) / 1024
+    cores = Bill(deployment).tasks.get("Consumer", 1) * int(units) / 1024
     assert deployment.ticks / cores <= int(measured[1].replace(",", "")) / 2
 
 
@@ -128,3 +139,13 @@ def test_the_cooldown_saves_alerts() -> None:
     shares = [process(*times).alerts for times in ((30, 0), (30, 300), (5, 300), (5, 3600))]
     assert shares == sorted(shares, reverse=True)
     assert 0 < shares[-1] < shares[0] < 0.3
+
+
+def test_a_small_one_is_billed_for_what_it_has() -> None:
+    """One shard, a quarter of an ARM processor with a gigabyte, one address, three metrics, two alarms."""
+    lines = Bill(ONE_SMALL).lines()
+    assert lines["Kinesis"] == pytest.approx(10.95, abs=0.01)
+    assert lines["Fargate"] == pytest.approx(730 * (0.25 * 0.03238 + 0.00356))
+    assert lines["Public addresses, endpoints"] == pytest.approx(3.65)
+    assert lines["CloudWatch: metrics"] == pytest.approx(0.90)
+    assert lines["CloudWatch: alarms, dashboard, logs"] == pytest.approx(0.20, abs=0.10)
