@@ -1,12 +1,15 @@
-"""The image as ecs/services.yaml runs it, so that the two cannot drift apart."""
+"""The image as ecs/services.yaml and ecs/small.yaml run it, so that they cannot drift apart."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from common import aws
+from ecs.template import TemplateFile
 from tests.containers.docker import Compose, docker, inspect, wait_until
-from tests.templates import Template, services
+from tests.templates import SERVICES, SMALL, deployable
 
 _TRANSLATED = {
     "Command",
@@ -16,6 +19,7 @@ _TRANSLATED = {
     "Image",
     "LinuxParameters",
     "LogConfiguration",  # where to, not what
+    "Memory",
     "MountPoints",
     "Name",
     "ReadonlyRootFilesystem",
@@ -43,37 +47,36 @@ def system() -> Iterator[Compose]:
 
 
 @pytest.mark.timeout(400)
-def test_tasks_run_as_they_are_defined(system: Compose) -> None:
-    """With each task's command, environment and limits ticks get to the table, and both tasks stop in time."""
+@pytest.mark.parametrize("path", [SERVICES, SMALL], ids=lambda path: path.stem)
+def test_tasks_run_as_they_are_defined(path: Path, system: Compose) -> None:
+    """With each container's command, environment and limits ticks get to the table, and both stop in time."""
     system.stores()
     outputs = aws.client("cloudformation").describe_stacks()["Stacks"][0]["Outputs"]
     passed = {output["OutputKey"]: output["OutputValue"] for output in outputs}
-    template = services(**passed, Image="tickertape:latest", FeedIntervalSeconds=1)
-    consumer, producer = (_run(template, task, system) for task in ("ConsumerTask", "ProducerTask"))
+    declared = {name: value for name, value in passed.items() if name in TemplateFile.read(path).parameters}
+    template = deployable(path, {**declared, "Image": "tickertape:latest", "FeedIntervalSeconds": 1})
+    started = {
+        container["Name"]: _run(task, container, system)
+        for task in template.of_type("ECS::TaskDefinition").values()
+        for container in task["ContainerDefinitions"]
+    }
     try:
         wait_until(lambda: system.stores().count_ticks() > 0, 150, "rows are being written")
-        wait_until(lambda: inspect(consumer, ".State.Health.Status") == "healthy", 60, "the task is healthy")
-        docker("stop", producer, consumer)
-        for container in (producer, consumer):
+        wait_until(lambda: inspect(started["consumer"], ".State.Health.Status") == "healthy", 60, "it is healthy")
+        docker("stop", *started.values())
+        for container in started.values():
             assert (inspect(container, ".State.ExitCode"), inspect(container, ".State.OOMKilled")) == (0, False)
     finally:
-        docker("rm", "--force", "--volumes", producer, consumer)
+        docker("rm", "--force", "--volumes", *started.values())
 
 
-def _run(template: Template, name: str, system: Compose) -> str:
-    """Start a task's container with what its definition says; gives its id."""
-    task, container = template.of_type("ECS::TaskDefinition")[name], template.container(name)
+def _run(task: dict[str, Any], container: dict[str, Any], system: Compose) -> str:
+    """Start a container with what its definition says; gives its id. Each gets all of the task's processor."""
     assert container.keys() <= _TRANSLATED, "the definition says more than this test translates"
     assert container["ReadonlyRootFilesystem"]
     flags = ["--read-only", "--network", system.network, "--user", container["User"]]
-    flags += [
-        "--cpus",
-        str(int(task["Cpu"]) / 1024),
-        "--memory",
-        f"{task['Memory']}m",
-        "--memory-swap",
-        f"{task['Memory']}m",
-    ]
+    memory = f"{container.get('Memory', task['Memory'])}m"
+    flags += ["--cpus", str(int(task["Cpu"]) / 1024), "--memory", memory, "--memory-swap", memory]
     flags += ["--stop-timeout", str(container["StopTimeout"])]
     for capability in container["LinuxParameters"]["Capabilities"]["Drop"]:
         flags += ["--cap-drop", capability]
@@ -84,6 +87,7 @@ def _run(template: Template, name: str, system: Compose) -> str:
         flags += ["--health-cmd", " ".join(command), "--health-interval", f"{health['Interval']}s"]
         flags += ["--health-timeout", f"{health['Timeout']}s", "--health-retries", str(health["Retries"])]
         flags += ["--health-start-period", f"{health['StartPeriod']}s"]
-    for variable, value in (template.environment(name) | _WHAT_ECS_GIVES).items():
+    environment = {variable["Name"]: variable["Value"] for variable in container["Environment"]}
+    for variable, value in (environment | _WHAT_ECS_GIVES).items():
         flags += ["--env", f"{variable}={value}"]
     return docker("run", "--detach", *flags, container["Image"], *container["Command"])
