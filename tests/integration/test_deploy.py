@@ -286,7 +286,8 @@ def test_fan_out_ends_with_its_use(account: Account) -> None:
 def test_no_budget_is_no_failure(account: Account) -> None:
     """Where there can be no budget, one line says so, and all else is deployed; a later deployment is quiet."""
     lines = account.done("deploy", IMAGE="tickertape:1-x86_64", STORES="OperatorEmail=me@example.org")
-    assert [line for line in lines if line.startswith("Nobody will be warned of costs: ")]
+    (said,) = (line for line in lines if line.startswith("Nobody will be warned of costs: "))
+    assert said.endswith("this region has no AWS::Budgets::Budget; create a budget in the Billing console")
     assert account.stack(f"{NAME}-services") is not None
     assert account.stack(f"{NAME}-budget") is None
     assert len(account.done("deploy", IMAGE="tickertape:1-x86_64")) == 1

@@ -1,4 +1,4 @@
-"""An environment of its own for MiniStack and the AWS CLI: both pin libraries that we use, too."""
+"""An environment of its own for MiniStack, which pins libraries that we use, too."""
 
 import subprocess
 import sys
