@@ -38,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pipeline, se
                 "KCL_METRICS_BUFFER_TIME_MILLIS": "1000",
             }
         )
-        pipeline.put(traffic(seed=7)[:400])  # what is late and what is no tick are in it
+        pipeline.put(traffic(seed=8)[:400])  # what is late and what is no tick are in it
         pipeline.produce({"AWS_ACCESS_KEY_ID": "producer", **first_bars(folder, symbol)})
         pipeline.drain(consumer)
         # As after a split: another shard goes on with the symbol.
