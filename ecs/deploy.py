@@ -153,7 +153,7 @@ def _check_stream_is_the_same(current: Mapping[str, str], given: Mapping[str, st
 def _boundary(account: Account, stack: str) -> dict[str, str]:
     """Give roles the boundary that infra/bootstrap.yaml has made, without which the workflow may make none."""
     arn = Stack(account, f"{stack}-bootstrap").outputs.get("TaskBoundaryArn")
-    return {"RolesBoundary": arn} if arn else {}
+    return {"RolesBoundary": arn.rpartition("/")[2]} if arn else {}
 
 
 def _repository_of(account: Account, request: Request) -> dict[str, str]:

@@ -160,12 +160,12 @@ def _repository(ecr: Any, name: str) -> str:  # noqa: ANN401  (a boto3 client)
 
 def _exists(ecr: Any, repository: str, image: dict[str, str]) -> bool:  # noqa: ANN401  (a boto3 client)
     try:
-        ecr.describe_images(repositoryName=repository, imageIds=[image])
+        found = ecr.describe_images(repositoryName=repository, imageIds=[image])["imageDetails"]
     except ClientError as error:
         if code_of(error) in {"ImageNotFoundException", "RepositoryNotFoundException"}:
             return False
         raise
-    return True
+    return bool(found)
 
 
 def _tag(architecture: str) -> str:

@@ -15,7 +15,7 @@ _EXAMPLES = {
     "AlertPhone": "+4915112345678",
     "ArchiveBucketName": "an-archive",
     "OperatorEmail": "a@b.example",
-    "RolesBoundary": "arn:aws:iam::123456789012:policy/boundary",
+    "RolesBoundary": "a-boundary",
     "SubnetIds": "subnet-01234567,subnet-89abcdef",
     "Symbols": "KO,PEP",
     "VpcId": "vpc-0123456789abcdef0",

@@ -108,6 +108,12 @@ class Account:
         assert described is not None
         return {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in described["Parameters"]}
 
+    def outputs(self, stack: str) -> dict[str, str]:
+        """What a stack tells."""
+        described = self.stack(stack)
+        assert described is not None
+        return {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
+
     def stores(self) -> tuple[set[str], set[str]]:
         """Names of the buckets and tables that there are."""
         buckets = {bucket["Name"] for bucket in self.client("s3").list_buckets()["Buckets"]}
@@ -386,7 +392,11 @@ def test_a_repository_may_deploy_without_keys(account: Account) -> None:
     assert account.done("bootstrap", GITHUB="me/tickertape") == [line]
     account.done("deploy", IMAGE="tickertape:1-arm64", SIZE="small")
     boundary = account.parameters(NAME)["RolesBoundary"]
-    assert boundary.startswith("arn:aws:iam::123456789012:policy/")
+    roles = {arn for name, arn in account.outputs(NAME).items() if name.endswith("RoleArn")}
+    assert len(roles) == 3
+    for arn in roles:
+        limit = iam.get_role(RoleName=arn.rpartition("/")[2])["Role"]["PermissionsBoundary"]
+        assert limit["PermissionsBoundaryArn"] == f"arn:aws:iam::123456789012:policy/{boundary}"
     assert account.refused("bootstrap", GITHUB="tickertape") == (
         "GITHUB is OWNER/REPOSITORY, not 'tickertape': make bootstrap GITHUB=me/tickertape"
     )
