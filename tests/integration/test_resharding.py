@@ -1,5 +1,6 @@
-"""Shards that come and go, on a Kinesis with true resharding: every child is found, also where nobody was looking."""
+"""Shards that come and go, and records that are not on their own: none is lost, also where nobody was looking."""
 
+import json
 import signal
 from pathlib import Path
 
@@ -8,9 +9,11 @@ import pytest
 from tests.chaos.kinesis_local import KinesisLocal
 from tests.chaos.world import CONSUMER, RETENTION_DAYS, SETTINGS
 from tests.compare import compare
-from tests.integration.pipeline import Pipeline
-from tests.integration.traffic import traffic
+from tests.integration.pipeline import Pipeline, Put
+from tests.integration.traffic import DATA, traffic
 from tests.oracle import expect
+
+_MIXED_KEYS = DATA / "cases" / "16-kpl-mixed-keys"
 
 
 @pytest.mark.timeout(400)
@@ -44,3 +47,26 @@ def test_new_shards_are_found_without_a_look_at_start(tmp_path: Path) -> None:
         pipeline.drain(consumer)
         expected = expect(pipeline.records(), SETTINGS)
         compare(pipeline.export(tmp_path / "export"), expected, retention_days=RETENTION_DAYS)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("shards", [1, 2])
+def test_all_of_an_aggregated_record_of_many_keys_is_stored(tmp_path: Path, shards: int) -> None:
+    """Parts whose keys belong to another shard are stored as well, and flagged: by default, the KCL drops them."""
+    ordinary = (_MIXED_KEYS / "ordinary.jsonl").read_bytes().splitlines()
+    with Pipeline(tmp_path, shards=shards) as pipeline:
+        pipeline.create_leases()
+        consumer = pipeline.start_consumer({})
+        pipeline.put([Put("AAPL", (_MIXED_KEYS / "agg.bin").read_bytes())])
+        pipeline.put([Put(json.loads(line)["symbol"], line) for line in ordinary])
+        pipeline.drain(consumer)
+        export = pipeline.export(tmp_path / "export")
+    rows = [json.loads(line) for line in (export / "ticks.jsonl").read_bytes().splitlines()]
+    times = {row["timestamp"][14:19]: (row["symbol"], row["price"]) for row in rows if row["price"] < 200}
+    symbols = [json.loads(line)["symbol"] for line in ordinary]
+    assert times == {f"00:{i:02}": (symbols[i % 10], 100 + i) for i in range(30)}
+    assert sorted(row["symbol"] for row in rows if row["price"] == 200) == sorted(symbols)
+    assert len(rows) == 40
+    flagged = {row["symbol"] for row in rows if row.get("misplaced")}
+    assert bool(flagged) == (shards == 2)
+    assert "AAPL" not in flagged
