@@ -130,8 +130,8 @@ class Pipeline:
             if consumer.poll() is None:
                 consumer.kill()
             consumer.wait()
-        self._aws.terminate()
-        self._aws.wait(20)
+        self._aws.kill()  # it has nothing to save
+        self._aws.wait()
         if self._aws.stdout:
             self._aws.stdout.close()
         for pid in marked(self.mark):
