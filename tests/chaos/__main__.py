@@ -101,7 +101,7 @@ class Soak:
                     if self.report.harms < self._kills:
                         yield self._harm(world, harm, dice)
                 self._settle(world)
-        except Exception as error:  # noqa: BLE001  (a harness that breaks is a failed round, too)
+        except Exception as error:  # a harness that breaks is a failed round, too
             self._fail(seed, f"{error!r}\nlogs and what was stored: {folder}")
         if not self.report.failures:
             shutil.rmtree(folder, ignore_errors=True)
