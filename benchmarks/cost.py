@@ -22,11 +22,11 @@ from consumer.sinks.archive import MAX_CHUNK_BYTES
 from consumer.sinks.packing import GzipLines, ParquetRows
 from consumer.sinks.row import Row, RowWriter
 from ecs.deploy import SMALL_STORES
+from infra.templates import ROOT, SERVICES, SMALL, STACK, Template, deployable
 from producer.aggregation import aggregate
 from producer.clock import Clock
 from producer.feeds.replay import Replay
 from producer.settings import ProducerSettings
-from tests.templates import ROOT, SERVICES, SMALL, STACK, Template, deployable
 
 HOURS = 730
 SECONDS = HOURS * 3600

@@ -7,7 +7,7 @@ from ecs.account import Account, say
 from ecs.request import Request
 from ecs.stack import Stack
 from ecs.template import TemplateFile
-from tests.templates import BOOTSTRAP
+from infra.templates import BOOTSTRAP
 
 
 def bootstrap(account: Account, request: Request) -> None:

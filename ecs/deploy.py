@@ -14,7 +14,7 @@ from ecs.request import PLATFORMS, Request
 from ecs.stack import Stack
 from ecs.stores import Stores, names
 from ecs.template import TemplateFile
-from tests.templates import BUDGET, SERVICES, SMALL, STACK, RefusedError, Template
+from infra.templates import BUDGET, SERVICES, SMALL, STACK, RefusedError, Template
 
 SIZES = {"full": SERVICES, "small": SMALL}
 SMALL_STORES = {"ShardCount": "1", "LogMetrics": "FEW"}

@@ -9,7 +9,7 @@ from ecs.request import Request
 from ecs.stack import owner
 from ecs.stores import Stores, names
 from ecs.template import TemplateFile
-from tests.templates import STACK
+from infra.templates import STACK
 
 
 def destroy(account: Account, request: Request) -> None:

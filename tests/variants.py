@@ -8,7 +8,7 @@ from typing import Any
 
 from cfnlint.decode import cfn_yaml
 
-from tests.templates import RefusedError, Template, deployable
+from infra.templates import RefusedError, Template, deployable
 
 _EXAMPLES = {
     "AlertEmail": "a@b.example",

@@ -8,8 +8,8 @@ import pytest
 
 from common import aws
 from ecs.template import TemplateFile
+from infra.templates import SERVICES, SMALL, deployable
 from tests.containers.docker import Compose, docker, inspect, wait_until
-from tests.templates import SERVICES, SMALL, deployable
 
 _TRANSLATED = {
     "Command",

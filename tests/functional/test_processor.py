@@ -32,7 +32,7 @@ from consumer.leasing import take_leases_without_leader
 from consumer.processor import ShardProcessor
 from consumer.protocol import ShardProcess
 from consumer.sinks import archive
-from tests.templates import STACK, Template
+from infra.templates import STACK, Template
 
 SHARD = "shardId-000000000000"
 START = datetime(2026, 11, 20, 14, 30, tzinfo=UTC)

@@ -16,9 +16,9 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from infra.templates import services
 from producer.settings import ProducerSettings
 from tests.functional.kinesis_stub import KinesisStub, RefusedError
-from tests.templates import services
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]

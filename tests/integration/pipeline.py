@@ -17,10 +17,10 @@ from typing import Any, Self
 import boto3
 
 from infra.local.leases import create_leases
+from infra.templates import STACK
 from tests.integration.aggregation import aggregate, split_up
 from tests.integration.processes import marked
 from tests.oracle import Record, Row, payload_of
-from tests.templates import STACK
 
 EMBEDDED_AWS = (sys.executable, "-m", "infra.local.embedded_aws")
 STACK_NAME = "tickertape"

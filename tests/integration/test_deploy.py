@@ -15,8 +15,8 @@ from botocore.exceptions import ClientError
 
 from ecs.__main__ import main
 from ecs.stores import NAMES
+from infra.templates import BOOTSTRAP, BUDGET, ROOT, SERVICES, SMALL, STACK, Template
 from tests.integration import ministack
-from tests.templates import BOOTSTRAP, BUDGET, ROOT, SERVICES, SMALL, STACK, Template
 
 TOOLS = ("bash", "cat", "dirname", "env", "git", "make", "sh")
 NAME = "tickertape"

@@ -11,12 +11,12 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from infra.templates import ROOT, SERVICES, STACK, Template, services
 from tests.compare import compare
 from tests.integration import ministack
 from tests.integration.pipeline import APPLICATION, STACK_NAME, Pipeline
 from tests.integration.traffic import first_bars, traffic
 from tests.oracle import Settings, expect
-from tests.templates import ROOT, SERVICES, STACK, Template, services
 
 SUBSCRIBED = {"AlertEmail": "a@b.example", "AlertPhone": "+4915112345678", "OperatorEmail": "a@b.example"}
 _DENIALS = {"403", "AccessDenied", "AccessDeniedException", "AuthorizationError"}

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from infra.templates import SMALL, deployable, listed
 from tests.chaos.calls import Call
 from tests.chaos.faulty_proxy import FaultyProxy
 from tests.integration.pipeline import Pipeline, Put
 from tests.integration.traffic import first_bars, traffic
-from tests.templates import SMALL, deployable, listed
 
 ROLES = {"producer": "ProducerRoleArn", "consumer": "ConsumerRoleArn"}
 NOT_IN_THIS_RUN = {

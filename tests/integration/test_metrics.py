@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from infra.templates import STACK, Template, services
 from tests.integration.pipeline import APPLICATION, Pipeline, Put
-from tests.templates import STACK, Template, services
 
 Metric = tuple[str, str, str]
 """Name of a metric, of its dimension and that one's value."""

@@ -12,8 +12,8 @@ from pathlib import Path
 import amazon_kclpy
 import pytest
 
+from infra.templates import ROOT, STACK, Template, services
 from tests.alarms import Alarm, World
-from tests.templates import ROOT, STACK, Template, services
 
 LATE = pytest.mark.parametrize("late", [0, 1, 2])
 ALARMS = services().of_type("CloudWatch::Alarm")

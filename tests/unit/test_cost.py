@@ -24,7 +24,7 @@ from consumer.daemon import kcl_properties
 from consumer.detection import Rules
 from consumer.settings import ConsumerSettings
 from consumer.sinks.row import RowWriter
-from tests.templates import ROOT
+from infra.templates import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENT = (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")

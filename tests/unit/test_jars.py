@@ -10,7 +10,7 @@ import pytest
 
 from common.errors import UserError
 from consumer.jars import FOLDER, LIST, check, read_list
-from tests.templates import ROOT
+from infra.templates import ROOT
 
 JARS = {"a-1.0.jar": b"one", "b-2.0.jar": b"two"}
 

@@ -10,8 +10,8 @@ from cfnlint.decode import cfn_yaml
 from common.settings import CommandSettings, read_settings
 from consumer.settings import ConsumerSettings
 from infra.local.settings import LocalSettings
+from infra.templates import STACK, TEMPLATES, Template, services
 from producer.settings import ProducerSettings
-from tests.templates import STACK, TEMPLATES, Template, services
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

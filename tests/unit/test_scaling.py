@@ -7,8 +7,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from infra.templates import services
 from tests.scaling import TargetTracking
-from tests.templates import services
 
 METRICS_LATE = 2
 START_MINUTES = 2

@@ -127,10 +127,10 @@ def answer(
     """
     answers = _ANSWERS.get(kind)
     if answers is None:
-        raise UnknownAnswerError(f"write down in tests/answers.py what AWS answers to !Ref and !GetAtt of {kind}")
+        raise UnknownAnswerError(f"write down in infra/answers.py what AWS answers to !Ref and !GetAtt of {kind}")
     template = answers.ref if attribute is None else answers.attributes.get(attribute)
     if template is None:
-        raise UnknownAnswerError(f"{kind} has no attribute {attribute!r}, or it is missing in tests/answers.py")
+        raise UnknownAnswerError(f"{kind} has no attribute {attribute!r}, or it is missing in infra/answers.py")
     number = hashlib.sha256(logical.encode()).hexdigest()[:17]
     service = kind.split("::")[1]
     return template.format(

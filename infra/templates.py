@@ -8,7 +8,7 @@ from typing import Any
 
 from cfnlint.decode import cfn_yaml
 
-from tests import answers
+from infra import answers
 
 ROOT = Path(__file__).parents[1]
 STACK = ROOT / "infra" / "stack.yaml"
@@ -128,7 +128,8 @@ class Template:
             ((name, argument),) = value.items()
             function = getattr(self, f"_{name.removeprefix('Fn::').lower()}", None)
             if name in {"Ref", "Condition"} or name.startswith("Fn::"):
-                assert function is not None, f"{name} is not known here"
+                if function is None:
+                    raise LookupError(f"{name} is not known here")
                 return function(argument)
         resolved = {str(name): self._resolve(item) for name, item in value.items()}
         return {name: item for name, item in resolved.items() if item is not _ABSENT}
@@ -145,8 +146,8 @@ class Template:
         if name not in self._answers:
             logical, _, attribute = name.partition(".")
             resource = self._template["Resources"].get(logical)
-            assert resource is not None, f"there is no {name}"
-            assert self._exists(resource), f"{name} is named where it does not exist"
+            if resource is None or not self._exists(resource):
+                raise LookupError(f"{name} is named, and does not exist")
             self._answers[name] = answers.answer(
                 resource["Type"], logical, attribute or None, self._properties(logical), self.pseudo
             )
