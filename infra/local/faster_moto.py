@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from inspect import signature
+from itertools import accumulate
 from operator import attrgetter
 from typing import Any
 
@@ -25,6 +26,7 @@ from moto.kinesis.models import Record, Shard
 from moto.sqs.models import Queue
 
 _LARGEST_ITEM_BYTES = 405_000
+_LARGEST_ANSWER_BYTES = 10 * 1024 * 1024
 _EXACTLY_NARROWED = frozenset({None, "<", "<=", "LT", "LE", ">", ">=", "GT", "GE", "BETWEEN"})
 _PLAIN_ATTRIBUTES = frozenset({"S", "N", "SS", "NS", "BOOL", "NULL"})
 
@@ -43,7 +45,10 @@ def _last_sequence_number(_: Callable[..., Any]) -> Callable[[Shard], int]:
 
 
 def _named_records(_: Callable[..., Any]) -> Callable[..., Any]:
-    """Moto walks over all records of the shard; their numbers are consecutive, so the wanted ones can be named."""
+    """Moto walks over all records of the shard, and gives more at a time than Kinesis, which has a limit of 10 MiB.
+
+    Their numbers are consecutive, so the wanted ones can be named.
+    """
     return _get_records
 
 
@@ -51,11 +56,16 @@ def _get_records(shard: Shard, last_sequence_id: str, limit: int | None) -> tupl
     last, newest = int(last_sequence_id), next(reversed(shard.records), 0)
     first = max(last + 1, next(iter(shard.records), 1))
     wanted = range(first, min(newest, first + (limit or 10_000) - 1) + 1)
-    records = [shard.records[number] for number in wanted]
+    records = _in_one_answer([shard.records[number] for number in wanted])
     if not records:
         return [], last, 0
     behind = shard.records[newest].created_at - records[-1].created_at
-    return records, wanted[-1], int(behind * 1000)
+    return records, wanted[len(records) - 1], int(behind * 1000)
+
+
+def _in_one_answer(records: list[Record]) -> list[Record]:
+    sizes = accumulate(len(record.data) * 3 // 4 - record.data[-2:].count("=") for record in records)  # base64's bytes
+    return records[: bisect_right(list(sizes), _LARGEST_ANSWER_BYTES)]
 
 
 def _measured_once(_: Callable[..., None]) -> Callable[..., None]:

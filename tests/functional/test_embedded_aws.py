@@ -237,6 +237,21 @@ def test_records_are_read_once_each_and_in_order(url: str) -> None:
     assert page["MillisBehindLatest"] == 0
 
 
+def test_an_answer_has_no_more_than_kinesis_gives(url: str) -> None:
+    """10 MiB of records at a time, however many are asked for, and the next answer goes on behind them."""
+    kinesis = aws.client("kinesis")
+    kinesis.create_stream(StreamName="large", ShardCount=1)
+    for number in range(11):
+        kinesis.put_record(StreamName="large", Data=bytes([number]) * 1024 * 1024, PartitionKey="key")
+    iterator = kinesis.get_shard_iterator(
+        StreamName="large", ShardId="shardId-000000000000", ShardIteratorType="TRIM_HORIZON"
+    )["ShardIterator"]
+    first = kinesis.get_records(ShardIterator=iterator)
+    second = kinesis.get_records(ShardIterator=first["NextShardIterator"])
+    assert [record["Data"][0] for record in first["Records"]] == list(range(10))
+    assert [record["Data"][0] for record in second["Records"]] == [10]
+
+
 def _timestamp(number: int) -> str:
     return f"2026-01-02T00:00:{number:02}.000000Z"
 

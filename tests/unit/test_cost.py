@@ -75,7 +75,7 @@ def test_the_tasks_are_enough(deployment: Deployment) -> None:
     """Consumers have half of their time left, on cores as slow as the one that was measured for the README."""
     measured = re.search(r"^whole path +[0-9,]+ +([0-9,]+) ", README, flags=re.MULTILINE)
     assert measured is not None
-    units, _, _ = str(deployment.services.get("ConsumerSize", "256-512")).partition("-")
+    units, _, _ = str(deployment.services.get("ConsumerSize", "256-1024")).partition("-")
     cores = Bill(deployment).tasks.get("Consumer", 1) * int(units) / 1024
     assert deployment.ticks / cores <= int(measured[1].replace(",", "")) / 2
 
