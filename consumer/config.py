@@ -26,6 +26,8 @@ class ShardConfig(msgspec.Struct, frozen=True, kw_only=True):
     retention_days: int
     rules: Rules
     field_map: dict[str, str] = {}
+    worker_id: str = ""
+    """By which the daemon's leases are known."""
 
 
 def pass_on(config: ShardConfig) -> None:

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
+from uuid import uuid4
 
 import amazon_kclpy
+from msgspec import structs
 
 from common import aws, health
 from common.errors import UserError, run_command
@@ -36,10 +38,11 @@ def _consume(arguments: list[str]) -> NoReturn:
     preflight.check(settings)
     leasing.take_leases_without_leader(settings.application_name)
     origin.require_same_stream(settings.application_name, settings.stream_name)
-    config.pass_on(settings.shard_config())
+    properties = kcl_properties(settings, os.environ)
+    config.pass_on(structs.replace(settings.shard_config(), worker_id=properties["workerId"]))
     folder = health.run_folder()
-    properties = folder / "kcl.properties"
-    properties.write_text(_properties_text(kcl_properties(settings, os.environ)))
+    properties_file = folder / "kcl.properties"
+    properties_file.write_text(_properties_text(properties))
     # The daemon finds the interpreter by its name: it splits the command at spaces, which a path may have.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     # Java takes this process's place, so that a container's SIGTERM reaches the KCL.
@@ -49,7 +52,7 @@ def _consume(arguments: list[str]) -> NoReturn:
             java,
             "-XX:+UseSerialGC",
             "-XX:TieredStopAtLevel=1",  # a start takes two thirds of the time: compiling further never pays off here
-            "-XX:MaxRAMPercentage=25",  # of the container's memory; most of it is for the shards' processes
+            "-XX:MaxRAMPercentage=30",  # of the container's memory; most of it is for the shards' processes
             "-XX:+ExitOnOutOfMemoryError",  # the KCL would catch it, drop the batch in hand and go on
             f"-Dtickertape.skips={skips.begin(folder)}",
             # Java 24 and newer warn of what netty does, in lines that are no JSON; older ones do not know the option.
@@ -59,7 +62,7 @@ def _consume(arguments: list[str]) -> NoReturn:
             jars,
             _DAEMON_CLASS,
             "--properties-file",
-            str(properties),
+            str(properties_file),
             "--log-configuration",
             str(_LOGBACK),
         ],
@@ -75,6 +78,7 @@ def kcl_properties(settings: ConsumerSettings, environment: Mapping[str, str]) -
         "executableName": f"{Path(sys.executable).name} -P -m consumer",
         "streamName": settings.stream_name,
         "applicationName": settings.application_name,
+        "workerId": str(uuid4()),
         "regionName": aws.region(),
         "AwsCredentialsProvider": "DefaultCredentialsProvider",
         "initialPositionInStream": "TRIM_HORIZON",
@@ -90,9 +94,10 @@ def kcl_properties(settings: ConsumerSettings, environment: Mapping[str, str]) -
         "skipShardSyncAtWorkerInitializationIfLeasesExist": "true",
         # With these two, shards of a dead worker are processed again after 18 s at most: a worker looks for leases
         # every 6 s and takes one that it has seen unchanged for longer than 3 s; a daemon whose shard's process died
-        # leaves after 1 s. Too short for a batch in hand? Its successor repeats it: stopping is crashing.
+        # leaves after 2.5 s. At a planned stop it takes a second or two until the KCL has told the shards' processes,
+        # which free their leases. Too short for a batch in hand? Its successor repeats it: stopping is crashing.
         "failoverTimeMillis": "3000",
-        "shutdownGraceMillis": "1000",
+        "shutdownGraceMillis": "2500",
         "metricsLevel": "SUMMARY",
         "metricsEnabledDimensions": "Operation",
     }

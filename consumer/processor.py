@@ -23,6 +23,7 @@ from common.health import Pulse
 from common.tick import NotATickError, Tick, TickDecoder
 from consumer.config import ShardConfig
 from consumer.detection import Alert, Detector, SymbolState
+from consumer.handover import give_up_lease
 from consumer.origin import require_same_stream
 from consumer.protocol import Record
 from consumer.recovery import Recovery
@@ -39,7 +40,7 @@ log = logging.getLogger(__name__)
 
 _REQUESTS_AT_A_TIME = 8
 _MOST_STATES = 10_000
-"""With full windows a state takes 4.3 kB: 43 MB, which two shards' processes have left in a task of 512 MB."""
+"""With full windows a state takes 4.3 kB: 43 MB, which four shards' processes have left in a task of 1 GB."""
 
 _RETRYABLE_CHECKPOINT_ERRORS = ("ThrottlingException", "KinesisClientLibDependencyException")
 
@@ -121,7 +122,7 @@ class ShardProcessor:
         self.shard_id = shard_id
         self._skips.expect()
         pool = ThreadPoolExecutor(_REQUESTS_AT_A_TIME)
-        dynamodb = aws.client("dynamodb", connections=_REQUESTS_AT_A_TIME)
+        dynamodb = self._dynamodb = aws.client("dynamodb", connections=_REQUESTS_AT_A_TIME)
         self._rows = RowWriter(shard_id, config.rules, config.retention_days)
         putter = BatchPutter(dynamodb, pool)
         self._ticks = TicksTable(dynamodb, putter, config.ticks_table, self._rows)
@@ -175,8 +176,7 @@ class ShardProcessor:
     @_or_exit
     def lease_lost(self) -> None:
         """Drop what is not archived: the shard's next owner reads it again."""
-        self._lease_is_lost = True
-        self._archive.discard()
+        self._give_up()
         self._stop("lease_lost")
 
     @_or_exit
@@ -190,7 +190,9 @@ class ShardProcessor:
 
     @_or_exit
     def shutdown_requested(self) -> None:
-        """Do nothing: stopping is crashing. The next owner replays at most one archive window."""
+        """Give the shard up at once. Stopping is crashing: the next owner replays at most one archive window."""
+        self._give_up()
+        give_up_lease(self._dynamodb, self._config.application_name, self.shard_id, self._config.worker_id)
         self._stop("shutdown_requested")
 
     def _new(self, records: list[Record]) -> list[Record]:
@@ -207,6 +209,10 @@ class ShardProcessor:
         if minute != self._told_minute:
             self._told_minute = minute
             log.info("processing", extra={"shard_id": self.shard_id, "millis_behind_latest": millis_behind_latest})
+
+    def _give_up(self) -> None:
+        self._lease_is_lost = True
+        self._archive.discard()
 
     def _stop(self, reason: str) -> None:
         self._pulse.end()

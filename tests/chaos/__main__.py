@@ -42,6 +42,7 @@ class Report:
     tally: Tally = field(default_factory=Tally)
     recovery_seconds: list[float] = field(default_factory=list)
     worst_stop_seconds: float = 0
+    handover_seconds: list[float] = field(default_factory=list)
     most_memory: float = 0
     faults: Counter[tuple[str, str]] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
@@ -53,6 +54,8 @@ class Report:
         if outcome.recovery_seconds is not None:
             self.recovery_seconds.append(outcome.recovery_seconds)
         self.worst_stop_seconds = max(self.worst_stop_seconds, outcome.stop_seconds or 0)
+        if outcome.handover_seconds is not None:
+            self.handover_seconds.append(outcome.handover_seconds)
 
 
 class Soak:
@@ -161,6 +164,7 @@ def table(report: Report, seed: int, seconds: float, memory: float) -> Table:
         "worst recovery": f"{max(recoveries):.1f} s (failover time {FAILOVER_SECONDS} s)",
         "usual recovery": f"{median(recoveries):.1f} s (median of {len(report.recovery_seconds)} that were timed)",
         "worst stop": f"{report.worst_stop_seconds:.1f} s",
+        "worst hand-over at a planned stop": f"{max(report.handover_seconds, default=0):.1f} s",
         "most memory of a shard's process": f"{report.most_memory:.0f} MB",
         f"the same with {_SYMBOLS:,} symbols": f"{memory:.0f} MB",
         "failed rounds": len(report.failures),

@@ -4,7 +4,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -55,6 +55,8 @@ class Outcome:
         From a kill until other tasks process every shard of the dead; None where it was not measured.
     stop_seconds
         How long a task took to stop.
+    handover_seconds
+        From asking a task to stop until other tasks process every shard of it.
 
     """
 
@@ -62,6 +64,7 @@ class Outcome:
     kills: int = 0
     recovery_seconds: float | None = None
     stop_seconds: float | None = None
+    handover_seconds: float | None = None
 
 
 Harm = Callable[[World, random.Random], Outcome]
@@ -98,14 +101,16 @@ def kill_in_a_row(world: World, dice: random.Random) -> Outcome:
 def stop_task(world: World, dice: random.Random) -> Outcome:
     """SIGTERM in the middle of the work, as when a service is deployed."""
     task = _pick_task(world, dice)
+    shards = task.beats().keys()
     started = time.monotonic()
     world.service.stop_task(task)
     while task.exit_code is None or task.shard_processes():
         assert time.monotonic() < started + STOP_SECONDS, f"a stopped task is still there after {STOP_SECONDS} s"
         time.sleep(0.05)
     stop_seconds = time.monotonic() - started
+    handover_seconds = _await_successors(world, task, shards, started)
     world.await_work(_PATIENCE_SECONDS)
-    return Outcome(stop_seconds=stop_seconds)
+    return Outcome(stop_seconds=stop_seconds, handover_seconds=handover_seconds)
 
 
 def join_and_leave(world: World, dice: random.Random) -> Outcome:
@@ -122,7 +127,7 @@ def zombie_task(world: World, dice: random.Random) -> Outcome:
     task = _pick_task(world, dice)
     started = time.monotonic()
     task.signal_all(signal.SIGSTOP)
-    _await_successors(world, task, started)
+    _await_successors(world, task, task.beats().keys(), started)
     time.sleep(dice.uniform(0, 5))
     task.signal_all(signal.SIGCONT)
     world.await_work(_PATIENCE_SECONDS)
@@ -228,7 +233,7 @@ def _kill(world: World, dice: random.Random, kill: Callable[[Task, random.Random
     victim = _pick_task(world, dice)
     killed = time.monotonic()
     kill(victim, dice)
-    return Outcome(kills=1, recovery_seconds=_await_successors(world, victim, killed))
+    return Outcome(kills=1, recovery_seconds=_await_successors(world, victim, victim.beats().keys(), killed))
 
 
 def _misbehave(world: World, dice: random.Random, target: Target | None, share: float) -> Outcome:
@@ -271,11 +276,10 @@ def _pick_task(world: World, dice: random.Random) -> Task:
     return dice.choice(tasks)
 
 
-def _await_successors(world: World, task: Task, since: float) -> float:
+def _await_successors(world: World, task: Task, shards: Collection[str], since: float) -> float:
     """Wait until other tasks process what was a task's; returns for how long nobody did."""
-    shards = task.beats().keys()
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while left := shards - world.service.beats(since, but=task).keys() - world.pipeline.ended():
+    while left := set(shards) - world.service.beats(since, but=task).keys() - world.pipeline.ended():
         assert time.monotonic() < deadline, f"nobody took over {sorted(left)} within {_PATIENCE_SECONDS} s"
         time.sleep(0.1)
     return time.monotonic() - since

@@ -553,12 +553,13 @@ def test_a_shards_end_is_archived_and_checkpointed(config: ShardConfig, stores: 
 
 @pytest.mark.parametrize("action", ["shutdownRequested", "leaseLost"])
 def test_stopping_flushes_nothing(config: ShardConfig, stores: Stores, action: str) -> None:
-    """Stopping is crashing: no half window is written, nothing uncovered is checkpointed."""
-    daemon = run(config, batch(ticks(3)), {"action": action})
+    """Stopping is crashing: no half window is written, nothing uncovered is checkpointed, nothing comes after it."""
+    daemon = run(config, batch(ticks(3)), {"action": action}, batch(ticks(200, first=3)))
 
     assert daemon.checkpoints == []
     assert stores.objects() == {}
-    assert daemon.done[-1] == action
+    assert len(stores.rows()) == 3
+    assert daemon.done[-2:] == [action, "processRecords"]
 
 
 def test_a_refused_checkpoint_ends_the_archive(config: ShardConfig, stores: Stores) -> None:

@@ -50,11 +50,12 @@ Position = tuple[int, int]
 
 @dataclass(frozen=True)
 class Lease:
-    """How far a shard is, and whose child it is."""
+    """How far a shard is, whose child it is, and which worker has it."""
 
     checkpoint: str
     sub_sequence_number: int
     parents: tuple[str, ...]
+    owner: str | None
 
     def covers(self, position: Position) -> bool:
         """Tell whether the record at this position is processed and archived."""
@@ -301,6 +302,7 @@ class Pipeline:
                 item["checkpoint"]["S"],
                 int(item.get("checkpointSubSequenceNumber", {"N": "0"})["N"]),
                 tuple(item.get("parentShardId", {"SS": ()})["SS"]),
+                item.get("leaseOwner", {"S": None})["S"],
             )
             for item in items
         }

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import signal
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from hashlib import md5
@@ -17,6 +18,7 @@ from tests.integration.pipeline import Pipeline, Put
 from tests.integration.traffic import first_bars, traffic
 
 ROLES = {"producer": "ProducerRoleArn", "consumer": "ConsumerRoleArn"}
+_STOP_SECONDS = 30
 NOT_IN_THIS_RUN = {
     ("HoldLeases", "dynamodb:DeleteItem"): "only minutes after a shard has ended are its leases removed",
 }
@@ -25,7 +27,7 @@ NOT_IN_THIS_RUN = {
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pipeline, set[Call]]]:
-    """All that the two tasks do: a first start, ticks and what is none, alerts, metrics, and what is read back."""
+    """All that the two tasks do: a start, ticks and what is none, alerts, metrics, what is read back, and a stop."""
     folder = tmp_path_factory.mktemp("run")
     symbol, elsewhere = (next(key for key in map(str, count()) if shard_of(key) == shard) for shard in (0, 1))
     with Pipeline(folder, shards=2) as pipeline, FaultyProxy(pipeline.url, record=True) as proxy:
@@ -45,12 +47,20 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pipeline, se
         later = {"symbol": symbol, "timestamp": "2023-07-12T00:00:00Z", "price": 44}
         pipeline.put([Put(elsewhere, json.dumps(later).encode())])
         pipeline.drain(consumer)
+        consumer.send_signal(signal.SIGTERM)
+        consumer.wait(_STOP_SECONDS)
         yield pipeline, proxy.calls()
 
 
 def shard_of(key: str) -> int:
     """Tell which of two shards a partition key is on."""
     return int.from_bytes(md5(key.encode(), usedforsecurity=False).digest()[:1]) >> 7
+
+
+def test_a_stop_gives_the_leases_up(run: tuple[Pipeline, set[Call]]) -> None:
+    """At a planned stop the shards' processes free the daemon's leases, which the consumer's role must allow."""
+    pipeline, _ = run
+    assert {shard: lease.owner for shard, lease in pipeline.leases().items()} == dict.fromkeys(pipeline.leases())
 
 
 @pytest.mark.parametrize("task", ROLES)
