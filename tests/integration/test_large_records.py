@@ -3,16 +3,18 @@
 import json
 import random
 import re
+from hashlib import md5
 from itertools import count
 from pathlib import Path
 
 import pytest
 
+from tests.chaos.memory import megabytes
 from tests.compare import compare
 from tests.integration.pipeline import Pipeline, Put
-from tests.integration.test_least_privilege import shard_of
+from tests.integration.processes import marked
 from tests.oracle import Settings, expect
-from tests.templates import SERVICES
+from infra.templates import SERVICES, SMALL
 
 _LARGE_BYTES = 1_048_000
 """With its partition key just below the limit of 1 MiB."""
@@ -22,17 +24,22 @@ _PUTS_AT_A_TIME = 4
 
 
 @pytest.mark.timeout(300)
-def test_large_records_fit_into_the_smallest_task(tmp_path: Path) -> None:
-    """Two shards full of them are processed: Java, with its share of that task's memory, does not run out of it."""
-    with Pipeline(tmp_path, shards=2) as pipeline:
+@pytest.mark.parametrize("shards", [1, 2])
+def test_large_records_fit_into_the_smallest_task(tmp_path: Path, shards: int) -> None:
+    """Shards full of them are processed: Java does not run out of its share, and the task not of its memory."""
+    memory = _small_consumer_megabytes() if shards == 1 else _smallest_task_megabytes()
+    with Pipeline(tmp_path, shards=shards) as pipeline:
         pipeline.create_leases()
-        pipeline.put(_puts(), batch=_PUTS_AT_A_TIME)
-        consumer = pipeline.start_consumer({"JDK_JAVA_OPTIONS": f"-XX:MaxRAM={_smallest_task_megabytes()}m"})
+        pipeline.put(_puts(shards), batch=_PUTS_AT_A_TIME)
+        consumer = pipeline.start_consumer({"JDK_JAVA_OPTIONS": f"-XX:MaxRAM={memory}m"})
         pipeline.drain(consumer)
         assert "OutOfMemoryError" not in pipeline.log(0).read_text()
+        commands = marked(pipeline.mark)
+        used = {pid: megabytes(pid, "VmHWM") for pid in commands if "infra.local" not in commands[pid]}
+        assert sum(used.values()) < memory, used
         expected = expect(pipeline.records(), Settings())
-        assert len(expected.quarantined) == 2 * _LARGE_RECORDS
-        assert len(expected.ticks) == 2 * _LARGE_RECORDS
+        assert len(expected.quarantined) == shards * _LARGE_RECORDS
+        assert len(expected.ticks) == shards * _LARGE_RECORDS
         compare(pipeline.export(tmp_path / "export"), expected)
 
 
@@ -43,13 +50,25 @@ def _smallest_task_megabytes() -> int:
     return min(int(size.partition("-")[2]) for size in sizes[1].split(", "))
 
 
-def _puts() -> list[Put]:
-    """Alternate large records, which are no ticks and cannot be compressed, with good ticks, on both shards."""
+def _small_consumer_megabytes() -> int:
+    """Read from the small template, which is for one shard, what its consumer has."""
+    memory = re.search(r"Command: \[consume\].*?Memory: (\d+)", SMALL.read_text(), re.DOTALL)
+    assert memory is not None
+    return int(memory[1])
+
+
+def _puts(shards: int) -> list[Put]:
+    """Alternate large records, which are no ticks and cannot be compressed, with good ticks, on each shard."""
     dice = random.Random(27)
-    keys = [next(key for key in map(str, count()) if shard_of(key) == shard) for shard in (0, 1)]
+    keys = [next(key for key in map(str, count()) if _shard_of(key) == shard) for shard in range(shards)]
     puts = []
     for number in range(_LARGE_RECORDS):
         for key in keys:
             tick = {"symbol": key, "timestamp": f"2026-01-02T00:{number:02}:00Z", "price": 100 + number % 2}
             puts += [Put(key, dice.randbytes(_LARGE_BYTES)), Put(key, json.dumps(tick).encode())]
     return puts
+
+
+def _shard_of(key: str) -> int:
+    """Tell which of two shards a partition key is on."""
+    return int.from_bytes(md5(key.encode(), usedforsecurity=False).digest()[:1]) >> 7

@@ -3,10 +3,9 @@
 import ast
 import json
 import signal
+import subprocess
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from hashlib import md5
-from itertools import count
 from typing import Any
 
 import pytest
@@ -29,32 +28,32 @@ NOT_IN_THIS_RUN = {
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pipeline, set[Call]]]:
     """All that the two tasks do: a start, ticks and what is none, alerts, metrics, what is read back, and a stop."""
     folder = tmp_path_factory.mktemp("run")
-    symbol, elsewhere = (next(key for key in map(str, count()) if shard_of(key) == shard) for shard in (0, 1))
+    symbol = "REAL"
     with Pipeline(folder, shards=2) as pipeline, FaultyProxy(pipeline.url, record=True) as proxy:
         pipeline.endpoint = proxy.url
-        consumer = pipeline.start_consumer(
-            {
-                "AWS_ACCESS_KEY_ID": "consumer",
-                "ALERT_COOLDOWN_SECONDS": "86400",  # longer than the ticks that are read back: so are the alerts
-                "KCL_METRICS_LEVEL": "SUMMARY",
-                "KCL_METRICS_BUFFER_TIME_MILLIS": "1000",
-            }
-        )
+        settings = {
+            "AWS_ACCESS_KEY_ID": "consumer",
+            "ALERT_COOLDOWN_SECONDS": "86400",  # longer than the ticks that are read back: so are the alerts
+            "KCL_METRICS_LEVEL": "SUMMARY",
+            "KCL_METRICS_BUFFER_TIME_MILLIS": "1000",
+        }
+        consumer = pipeline.start_consumer(settings)
         pipeline.put(traffic(seed=8)[:400])  # what is late and what is no tick are in it
         pipeline.produce({"AWS_ACCESS_KEY_ID": "producer", **first_bars(folder, symbol)})
         pipeline.drain(consumer)
-        # As after a split: another shard goes on with the symbol.
+        stop(consumer)
+        successor = pipeline.start_consumer(settings)  # which goes on with the symbol
         later = {"symbol": symbol, "timestamp": "2023-07-12T00:00:00Z", "price": 44}
-        pipeline.put([Put(elsewhere, json.dumps(later).encode())])
-        pipeline.drain(consumer)
-        consumer.send_signal(signal.SIGTERM)
-        consumer.wait(_STOP_SECONDS)
+        pipeline.put([Put(symbol, json.dumps(later).encode())])
+        pipeline.drain(successor)
+        stop(successor)
         yield pipeline, proxy.calls()
 
 
-def shard_of(key: str) -> int:
-    """Tell which of two shards a partition key is on."""
-    return int.from_bytes(md5(key.encode(), usedforsecurity=False).digest()[:1]) >> 7
+def stop(consumer: subprocess.Popen[bytes]) -> None:
+    """Stop it as a container service does."""
+    consumer.send_signal(signal.SIGTERM)
+    consumer.wait(_STOP_SECONDS)
 
 
 def test_a_stop_gives_the_leases_up(run: tuple[Pipeline, set[Call]]) -> None:
