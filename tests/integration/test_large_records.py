@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from infra.templates import SERVICES, SMALL
 from tests.chaos.memory import megabytes
 from tests.compare import compare
 from tests.integration.pipeline import Pipeline, Put
 from tests.integration.processes import marked
 from tests.oracle import Settings, expect
-from infra.templates import SERVICES, SMALL
 
 _LARGE_BYTES = 1_048_000
 """With its partition key just below the limit of 1 MiB."""
