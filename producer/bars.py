@@ -1,5 +1,6 @@
 """Rows as quotes: what a row's fields say, before order and sessions are looked at."""
 
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
@@ -18,6 +19,7 @@ Value = TypeVar("Value")
 
 _PARTITION_KEY_LENGTH = 256
 _SHOWN = 40
+_RATIO = re.compile(r"(.+?)(?:[:/]|[- ]for[- ])(.+?)(?: stock splits?)?", re.IGNORECASE)
 
 
 class Quote(msgspec.Struct, gc=False):
@@ -141,8 +143,9 @@ class QuoteReader:
         return ratio if ratio not in {None, 0, 1} else None
 
     def _ratio(self, value: object) -> Fraction | None:
-        """Read new shares for an old one: 10, or 10:1."""
-        parts = value.split(":") if isinstance(value, str) and value.count(":") == 1 else [value]
+        """Read new shares for an old one: 10, 10:1, 10/1 or 10-for-1."""
+        match = _RATIO.fullmatch(value) if isinstance(value, str) else None
+        parts = match.groups() if match else (value,)
         new, old = [*(self._number(part) for part in parts), Decimal(1)][:2]
         if new is None or old is None:
             return None

@@ -2,7 +2,9 @@
 
 import gzip
 import io
+import math
 import shutil
+import struct
 import sys
 import tempfile
 import zlib
@@ -13,6 +15,7 @@ from typing import IO, NamedTuple, cast
 
 import arro3.io
 import msgspec
+from arro3.core import Array, DataType
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -137,7 +140,7 @@ class RowFile:
             names = tuple(batches.schema.names)
             columns = self._reading.names(names)
             for batch in batches:
-                lists = (batch.column(place).to_pylist() for place in range(len(names)))
+                lists = (_values(batch.column(place)) for place in range(len(names)))
                 for values in zip(*lists, strict=True):
                     number += 1
                     yield Row(number, columns, values)
@@ -167,6 +170,24 @@ class RowFile:
         if starts != b"PAR1" or ends != b"PAR1":  # the reader panics noisily at what is plainly something else
             raise self.refusal("is not a Parquet file, or only a part of one")
         return file
+
+
+def _values(column: Array) -> list[object]:
+    """Give a column's values: of 32-bit floats the shortest decimals that mean them, as pandas writes them."""
+    values = cast("list[object]", column.to_pylist())
+    if DataType.is_float32(column.type):
+        return [_shortest(value) if isinstance(value, float) else value for value in values]
+    if DataType.is_binary(column.type):  # text of writers that did not say so
+        return [value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value for value in values]
+    return values
+
+
+def _shortest(value: float) -> float:
+    if not math.isfinite(value) or value.is_integer():
+        return value
+    single = struct.Struct("f")
+    candidates = (float(f"{value:.{digits}g}") for digits in range(6, 10))
+    return next(number for number in candidates if single.unpack(single.pack(number)) == (value,))
 
 
 def _json_lines(stream: IO[bytes], reading: Reading) -> Iterator[Row]:

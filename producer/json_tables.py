@@ -7,7 +7,7 @@ from typing import IO, Any, cast
 
 import msgspec
 
-from producer.layouts import Column, is_header
+from producer.layouts import Column, is_header, names_symbol
 from producer.reading import Reading
 from producer.text_tables import BadRowError, encoding_of
 
@@ -27,11 +27,13 @@ def is_document(start: bytes) -> bool:
     try:
         fields = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return line.strip() == "{" or bool(line and not end)  # printed over several lines, or longer than a row
+        return line.rstrip().endswith(("{", "[", ",")) or bool(
+            line and not end
+        )  # over several lines, or longer than a row
     if not isinstance(fields, dict):
         return False
-    nested = [isinstance(value, dict | list) for value in fields.values()]
-    return any(nested) and (all(nested) or not is_header(tuple(fields)))
+    plain = tuple(name for name, value in fields.items() if not isinstance(value, dict | list))
+    return len(plain) < len(fields) and not is_header(plain)
 
 
 def as_utf8(content: bytes) -> bytes:
@@ -171,7 +173,30 @@ def _index_rows(document: dict[str, Any]) -> list[_Fields] | None:
     return None
 
 
-_FRAMES = (_split_rows, _table_rows, _column_rows, _index_rows)
+def _listed_rows(document: dict[str, Any]) -> list[_Fields] | None:
+    """Read a list of objects among other things, as web services answer: the symbol may be beside it."""
+    tables = [value for value in document.values() if isinstance(value, list) and _are_records(value)]
+    if len(tables) != 1:
+        return None
+    beside = {name: value for name, value in document.items() if names_symbol(name) and isinstance(value, str)}
+    rows = (row if any(names_symbol(name) for name in row) else {**beside, **row} for row in tables[0])
+    return [(tuple(row), tuple(row.values())) for row in rows]
+
+
+def _are_records(rows: list[Any]) -> bool:
+    return bool(rows) and all(isinstance(row, dict) and is_header(tuple(row)) for row in rows)
+
+
+def _list_rows(document: dict[str, Any]) -> list[_Fields] | None:
+    """Read a list for each column."""
+    columns = {name: values for name, values in document.items() if isinstance(values, list)}
+    names = tuple(columns)
+    if not is_header(names) or len({len(values) for values in columns.values()}) != 1:
+        return None
+    return [(names, row) for row in zip(*columns.values(), strict=True)]
+
+
+_FRAMES = (_split_rows, _table_rows, _column_rows, _index_rows, _listed_rows, _list_rows)
 
 
 def _column(name: object) -> Column:

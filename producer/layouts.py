@@ -13,31 +13,41 @@ Column = str | tuple[str, ...]
 """A column's name; where a header has several lines, as yfinance writes them, one from each."""
 
 _BAR: dict[str, tuple[str, ...]] = {
-    "close": ("close", "closelast", "closeprice", "schlusskurs", "schlußkurs", "schluss", "adjclose", "adjustedclose"),
-    "open": ("open", "openprice", "eröffnung", "eröffnungskurs", "erster"),
-    "high": ("high", "highprice", "hoch", "tageshoch"),
-    "low": ("low", "lowprice", "tief", "tagestief"),
+    "close": (
+        *("close", "closelast", "closeprice", "closingprice", "clspric", "closeclosepriceadjustedforsplits"),
+        *("schlusskurs", "schlußkurs", "schluss", "zuletzt", "clôture", "cloture", "clot", "dernier", "zamkniecie"),
+        *("adjclose", "adjustedclose"),
+    ),
+    "open": (
+        *("open", "openprice", "openingprice", "opnpric"),
+        *("eröffnung", "eröffnungskurs", "eröffn", "erster", "ouverture", "ouv", "otwarcie"),
+    ),
+    "high": ("high", "highprice", "hghpric", "hoch", "tageshoch", "plushaut", "haut", "najwyzszy"),
+    "low": ("low", "lowprice", "lwpric", "tief", "tagestief", "plusbas", "bas", "najnizszy"),
     "volume": (
-        *("volume", "vol", "totaltradedquantity", "tottrdqty", "tickvolume", "tickvol"),
-        *("stücke", "stuecke", "volumen"),
+        *("volume", "vol", "totaltradedquantity", "tottrdqty", "ttltradgvol", "tickvolume", "tickvol", "totalvolume"),
+        *("numberofshares", "noofshares", "sharestraded"),
+        *("stücke", "stuecke", "umsatzinstück", "volumen", "wolumen"),
     ),
     "adjusted": ("adjclose", "adjustedclose"),
-    "split": ("stocksplits", "splitcoefficient", "splitratio"),
-    "previous_close": ("previousclose", "prevclose"),
+    "split": ("stocksplits", "splits", "stocksplit", "splitcoefficient", "splitratio", "splitfactor"),
+    "previous_close": ("previousclose", "prevclose", "prvsclsgpric"),
 }
 _OTHER_BAR = {"dividends", "dividendamount", "capitalgains", "repaired"}
 _TICK = {"price": ("price",), "source": ("source",)}
-_SYMBOL = ("symbol", "ticker", "name")
-_DATE = ("date", "tradedate", "tradingdate", "tradingday", "datum")
-_CLOCK = ("time", "tradetime", "zeit", "uhrzeit")
+_SYMBOL = ("symbol", "ticker", "tckrsymb", "name", "indexlevel1", "level1")
+_DATE = ("date", "tradedate", "traddt", "tradingdate", "tradingday", "dtyyyymmdd", "datum", "data")
+_CLOCK = ("time", "tradetime", "timeutc", "timegmt", "minute", "zeit", "uhrzeit")
 _INDEX = ("index", "", "indexlevel0", "level0", "unnamed0")
 """What becomes of pandas' index when it has no name: the empty name counts in the first column only."""
 _MOMENT = (
     *("timestamp", "datetime", *_DATE, *_CLOCK, "opentime", "gmttime", "localtime", "unix", "unixtime"),
-    *("unixtimestamp", "epoch", "ts", "begin", "start"),
+    *("unixtimestamp", "epoch", "ts", "begin", "start", "windowstart"),
 )
 _PRICE_IS_CLOSE = {"open", "high", "low", "vol", "change"}
 """Beside these, which Investing.com writes, ``Price`` is a bar's close."""
+_LETTERS = {"t": "timestamp", "o": "open", "h": "high", "l": "low", "c": "close", "v": "volume"}
+"""How web services' JSON shortens a bar's fields. Ticker symbols have one letter, too: the first five must be there."""
 _FIELDS = {name for names in (*_BAR.values(), *_TICK.values()) for name in names} | _OTHER_BAR
 _LABELS = {"", "ticker", "tickers", "symbol", "symbols", "price", "field", "attributes"}
 """What pandas writes before the names in a line of a header."""
@@ -98,7 +108,7 @@ def layout_of(columns: tuple[Column, ...]) -> Layout:
     """
     pairs = [_pair(column) for column in columns]
     by_ticker = any(len(pair) > 1 and pair[1] for pair in pairs)
-    places = _Places(columns, [pair[0] for pair in pairs] if not by_ticker else _shared_names(pairs))
+    places = _Places(columns, _shared_names(pairs) if by_ticker else _in_full([pair[0] for pair in pairs]))
     groups = tuple(_groups_by_ticker(columns, pairs, places)) if by_ticker else (_group(places, None),)
     moment, clock = _moment_columns(places)
     return Layout(moment, clock, groups, month_first="closelast" in places)
@@ -111,6 +121,11 @@ def is_header(columns: tuple[Column, ...]) -> bool:
     except NotATickError:
         return False
     return True
+
+
+def names_symbol(name: str) -> bool:
+    """Tell whether a column of that name holds symbols."""
+    return squeeze(name) in _SYMBOL
 
 
 def join_header(rows: Sequence[Sequence[str]]) -> tuple[int, tuple[Column, ...]] | None:
@@ -173,6 +188,10 @@ def _pair(column: Column) -> tuple[str, ...]:
         if isinstance(pair, tuple) and 1 <= len(pair) <= 2 and all(isinstance(part, str) for part in pair):
             return pair
     return (column,)
+
+
+def _in_full(names: list[str]) -> list[str]:
+    return [_LETTERS.get(name, name) for name in names] if {"t", "o", "h", "l", "c"} <= set(names) else names
 
 
 def _shared_names(pairs: list[tuple[str, ...]]) -> list[str]:

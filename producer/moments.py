@@ -248,6 +248,12 @@ def looks_like_moment(text: str) -> bool:
     return any(pattern.fullmatch(text) for pattern in _MOMENTS)
 
 
+def is_date(value: object) -> bool:
+    """Tell whether a timestamp has no time of day, or midnight."""
+    text = _MIDNIGHT.sub("", text_of(value))
+    return looks_like_moment(text) and ":" not in text and not (_DIGITS.fullmatch(text) and len(text) != 8)
+
+
 def needs_order(value: object) -> bool:
     """Tell whether such dates can be read in two ways."""
     match = _YEAR_LAST.fullmatch(value.strip()) if isinstance(value, str) else None

@@ -1,14 +1,17 @@
 """What a file's dates and decimals mean, as far as some row decides it for all."""
 
+import re
 from collections.abc import Iterable
 
 from common.errors import UserError
 from common.tick import NotATickError
 from producer.files import Row, RowFile
-from producer.layouts import layout_of
-from producer.moments import DateOrder, MomentReader, date_order, needs_order, text_of
+from producer.layouts import layout_of, squeeze
+from producer.moments import DateOrder, MomentReader, date_order, is_date, needs_order, text_of
 from producer.numbers import Mark, decimal_mark
 from producer.reading import Reading
+
+_TIME_OF_DAY = re.compile(r"\s*\d{1,2}:\d\d\b", re.ASCII)
 
 
 def spell(file: RowFile, reading: Reading) -> tuple[MomentReader, Mark | None]:
@@ -35,6 +38,19 @@ def spell(file: RowFile, reading: Reading) -> tuple[MomentReader, Mark | None]:
         if is_first:
             raise
     return MomentReader(reading, spelling.order, spelling.clock_digits), spelling.mark
+
+
+def unread_clock(row: Row) -> str | None:
+    """Name a column that has a time of day, where only the date beside it is read."""
+    layout = layout_of(row.columns)
+    if layout.clock is not None or not is_date(row.values[layout.moment]):
+        return None
+    fields = zip(row.columns, row.values, strict=True)
+    return next((name for name, value in fields if isinstance(name, str) and _is_clock(name, value)), None)
+
+
+def _is_clock(name: str, value: object) -> bool:
+    return squeeze(name).startswith(("time", "hour", "minute")) or bool(_TIME_OF_DAY.match(str(value)))
 
 
 def _note(spelling: "_Spelling", file: RowFile, row: Row) -> None:

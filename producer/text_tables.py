@@ -17,6 +17,13 @@ from producer.reading import Reading
 LINE_CHARACTERS = 1024 * 1024
 """A longer line is none of a table of quotes."""
 
+_NOT_TEXT = {
+    b"\x1f\x8b": "compressed by gzip: name it .gz",
+    b"\x28\xb5\x2f\xfd": "compressed by Zstandard: name it .zst",
+    b"PK\x03\x04": "a ZIP archive or an Excel workbook: unpack it, or save it as CSV",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook: save it as CSV",
+    b"PAR1": "Parquet: name it .parquet",
+}
 _SEPARATORS = ",;\t|"
 _LINES_BEFORE_HEADER = 10
 _SEPARATOR_LINE = re.compile(r"\s*sep=(.)\s*")
@@ -62,7 +69,16 @@ def text_lines(stream: IO[bytes]) -> Iterator[str]:
 
 
 def encoding_of(start: bytes) -> str:
-    """Tell the encoding from a file's first four bytes: by its mark, else by the zeros that UTF-16 has in ASCII."""
+    """Tell the encoding from a file's first four bytes: by its mark, else by the zeros that UTF-16 has in ASCII.
+
+    Raises
+    ------
+    BadRowError
+        They are those of something that is no text.
+
+    """
+    if what := next((what for mark, what in _NOT_TEXT.items() if start.startswith(mark)), None):
+        raise BadRowError(1, f"is no text: the file is {what}")
     for mark, name in _BOMS:
         if start.startswith(mark):
             return name
@@ -115,6 +131,8 @@ class TextTable:
         if not columns:
             return
         for number, values in records:
+            if tuple(values) == columns:  # files put together, each with its header
+                continue
             fits = len(values) == len(columns)
             yield number, columns, values if fits else self._fitted(number, values, len(columns))
 

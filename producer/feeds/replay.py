@@ -16,7 +16,7 @@ from producer.files import Row, RowFile
 from producer.numbers import UndecidedError
 from producer.reading import Reading
 from producer.sessions import Sessions
-from producer.spelling import spell
+from producer.spelling import spell, unread_clock
 
 log = logging.getLogger(__name__)
 
@@ -100,8 +100,14 @@ class Replay:
 
     def _quotes(self) -> Iterator[Quote]:
         order = _Order()
-        for number, quotes in enumerate(self._quotes_until_failure(), 1):
+        for number, (row, quotes) in enumerate(self._quotes_until_failure(), 1):
             order.note(quotes)
+            if order.repeats_at == row.number and (clock := unread_clock(row)):
+                raise self._file.error(
+                    row.number,
+                    f"has the date of the row before, and the column {clock} is not read: if it is the time of day, "
+                    "name the columns with --columns, date and time among them",
+                )
             if order.must_be_sorted and number > MOST_SORTED_ROWS:
                 raise self._file.refusal(
                     f"its bars go back in time, in line {order.goes_back_at} for instance, and it has more than "
@@ -109,14 +115,14 @@ class Replay:
                 )
         return self._sorted() if order.must_be_sorted else self._in_order(order.superseded)
 
-    def _quotes_until_failure(self) -> Iterator[list[Quote]]:
+    def _quotes_until_failure(self) -> Iterator[tuple[Row, list[Quote]]]:
         """Give each row's quotes up to a row that cannot be read: what comes before it is published, then it tells.
 
         What can be read in two ways may be so in all rows, and none is published.
         """
         try:
             for row in self._file.rows():
-                yield self._read(row)
+                yield row, self._read(row)
         except _UndecidedFileError:
             raise
         except UserError:
@@ -169,6 +175,8 @@ class _Order:
         self._has_ticks = False
         self.goes_back_at = 0
         """The number of the last row that is earlier than the one before."""
+        self.repeats_at = 0
+        """The number of the last row that has the time of its symbol's one before."""
         self.superseded = bytearray()
         """For each quote, whether its symbol's next one has the same time."""
 
@@ -192,6 +200,7 @@ class _Order:
             self.goes_back_at = bar.number
         elif bar.moment.timestamp == timestamp:
             self.superseded[place] = 1
+            self.repeats_at = bar.number
         self._latest[bar.symbol] = bar.moment.timestamp, len(self.superseded) - 1
 
 

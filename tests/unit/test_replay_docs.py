@@ -1,10 +1,13 @@
 """The examples of docs/replay.md, and more of their kind, give what stands below them."""
 
+import gzip
 import re
 import shlex
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from common.errors import UserError
@@ -75,6 +78,40 @@ def test_encodings_and_ends_of_lines(tmp_path: Path, name: str, content: bytes) 
     path = tmp_path / name
     path.write_bytes(content)
     assert outcome(path, "--symbol", "T") == "T 2025-01-03T00:00:00Z price=1 open=2"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        pytest.param("a.csv", gzip.compress(b"Date,Close\n"), "compressed by gzip: name it .gz", id="gzip"),
+        pytest.param("a.jsonl", b"\x28\xb5\x2f\xfd\x04", "compressed by Zstandard: name it .zst", id="Zstandard"),
+        pytest.param("a.csv", b"PK\x03\x04\x14\x00", "a ZIP archive or an Excel workbook", id="ZIP"),
+        pytest.param("a.txt", b"\xd0\xcf\x11\xe0\xa1\xb1", "an Excel workbook: save it as CSV", id="Excel"),
+        pytest.param("a.csv", b"PAR1\x15\x04", "Parquet: name it .parquet", id="Parquet"),
+    ],
+)
+def test_a_file_that_is_no_text_says_what_it_is(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
+    """A wrong name costs one line, not a screen of odd characters."""
+    path = tmp_path / name
+    path.write_bytes(content)
+    assert outcome(path).startswith(f"line 1: is no text: the file is {reason}")
+
+
+def test_single_precision_and_binary_columns(tmp_path: Path) -> None:
+    """A 32-bit 98.8212 is that price, not the double next to it; text without a mark as such is text."""
+    path = tmp_path / "a.parquet"
+    columns: dict[str, Any] = {
+        "Date": ["2025-01-02", "2025-01-03", "2025-01-06"],
+        "Close": pa.array([98.8212, None, 0.00000812], pa.float32()),
+        "Volume": pa.array([2667641.0, 1.0, 123456792.0], pa.float32()),
+        "symbol": pa.array([b"KO", b"KO", b"ko"]),
+    }
+    pq.write_table(pa.table(columns), path)
+    assert outcome(path).splitlines() == [
+        "KO 2025-01-02T00:00:00Z price=98.8212 volume=2667641",
+        "KO 2025-01-06T00:00:00Z price=0.00000812 previous_close=98.8212 volume=123456792",
+        "skipped 1",
+    ]
 
 
 def outcome(path: Path, *flags: str) -> str:
