@@ -44,8 +44,8 @@ _MOMENT = (
     *("timestamp", "datetime", *_DATE, *_CLOCK, "opentime", "gmttime", "localtime", "unix", "unixtime"),
     *("unixtimestamp", "epoch", "ts", "begin", "start", "windowstart"),
 )
-_PRICE_IS_CLOSE = {"open", "high", "low", "vol", "change"}
-"""Beside these, which Investing.com writes, ``Price`` is a bar's close."""
+_PRICE_IS_CLOSE = {"date", "open", "high", "low", "change"}
+"""Beside these, which Investing.com writes, ``Price`` is a bar's close; its bonds and currencies have no ``Vol.``."""
 _LETTERS = {"t": "timestamp", "o": "open", "h": "high", "l": "low", "c": "close", "v": "volume"}
 """How web services' JSON shortens a bar's fields. Ticker symbols have one letter, too: the first five must be there."""
 _FIELDS = {name for names in (*_BAR.values(), *_TICK.values()) for name in names} | _OTHER_BAR

@@ -12,7 +12,7 @@ Mark = Literal[".", ","]
 MISSING = frozenset(
     (
         *("", "-", "--", "#n/a", "#n/a n/a", "#na", "-1.#ind", "-1.#qnan", "-nan", "1.#ind", "1.#qnan", "<na>"),
-        *("n/a", "na", "n/d", "nan", "nat", "null", "none"),
+        *("–", "—", "−", ".", "n.a.", "n/a", "na", "n/d", "nan", "nat", "null", "none"),
     )
 )
 """How files write that there is no value, in lower case; pandas reads most of them so."""
@@ -65,7 +65,7 @@ def decimal_mark(text: str) -> Mark | Literal["either"] | None:
     ``1.234,50`` has a decimal comma, ``1,234,567`` a decimal point if any, and ``1,234`` can be read both ways.
     """
     text = text.strip().strip(_SIGNS)
-    if not _MARKED.fullmatch(text):
+    if not _MARKED.fullmatch(text) or is_missing(text):
         return None
     mantissa = re.split("[eEKMBkmb]", text.lstrip("+-"), maxsplit=1)[0]
     marks = [character for character in mantissa if character in ".,"]
