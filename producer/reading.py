@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from producer.layouts import Column
 from producer.numbers import Mark
 
-_PASSED_OVER = "passed over"
+PASSED_OVER = "passed over"
 """A name that means nothing to us."""
 
 
@@ -34,5 +34,5 @@ class Reading:
         """Name the columns of a row: as is said of the file, or else as the file does."""
         if not self.columns:
             return own
-        said = (_PASSED_OVER if name in {"", "-"} else name for name in self.columns)
-        return (*said, *(_PASSED_OVER for _ in own))[: len(own)]
+        said = (PASSED_OVER if name in {"", "-"} else name for name in self.columns)
+        return (*said, *(PASSED_OVER for _ in own))[: len(own)]

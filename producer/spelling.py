@@ -9,9 +9,10 @@ from producer.files import Row, RowFile
 from producer.layouts import layout_of, squeeze
 from producer.moments import DateOrder, MomentReader, date_order, is_date, needs_order, text_of
 from producer.numbers import Mark, decimal_mark
-from producer.reading import Reading
+from producer.reading import PASSED_OVER, Reading
 
 _TIME_OF_DAY = re.compile(r"\s*\d{1,2}:\d\d\b", re.ASCII)
+_CLOCK_DIGITS = re.compile(r"\s*\d{1,6}\s*", re.ASCII)
 
 
 def spell(file: RowFile, reading: Reading) -> tuple[MomentReader, Mark | None]:
@@ -41,7 +42,7 @@ def spell(file: RowFile, reading: Reading) -> tuple[MomentReader, Mark | None]:
 
 
 def unread_clock(row: Row) -> str | None:
-    """Name a column that has a time of day, where only the date beside it is read."""
+    """Name a column that seems to have a time of day, where only the date beside it is read, and nobody said so."""
     layout = layout_of(row.columns)
     if layout.clock is not None or not is_date(row.values[layout.moment]):
         return None
@@ -50,7 +51,8 @@ def unread_clock(row: Row) -> str | None:
 
 
 def _is_clock(name: str, value: object) -> bool:
-    return squeeze(name).startswith(("time", "hour", "minute")) or bool(_TIME_OF_DAY.match(str(value)))
+    is_named = squeeze(name).startswith(("time", "hour", "minute")) and _CLOCK_DIGITS.fullmatch(str(value))
+    return name != PASSED_OVER and bool(is_named or _TIME_OF_DAY.match(str(value)))
 
 
 def _note(spelling: "_Spelling", file: RowFile, row: Row) -> None:

@@ -10,7 +10,7 @@ from itertools import chain, islice
 from typing import IO
 
 from common.tick import NotATickError
-from producer.layouts import Column, holds_numbers, join_header, layout_of
+from producer.layouts import Column, holds_numbers, is_header, join_header, layout_of
 from producer.moments import looks_like_moment
 from producer.reading import Reading
 
@@ -158,7 +158,8 @@ class TextTable:
             return self._named, chain(head[skipped:], records)
         lines, columns = join_header([values for _, values in head]) or (1, tuple(head[0][1]))
         first = head[lines][1] if len(head) > lines else []
-        if len(first) == len(columns) + 1 and first[-1].strip() and looks_like_moment(first[0]):
+        has_more = len(first) == len(columns) + 1 and first[-1].strip()
+        if has_more and looks_like_moment(first[0]) and not is_header(columns):
             columns = ("", *columns)  # pandas' index_label=False, and R: the index has no name, nor a place for one
         try:
             layout_of(columns)

@@ -106,7 +106,7 @@ class Replay:
                 raise self._file.error(
                     row.number,
                     f"has the date of the row before, and the column {clock} is not read: if it is the time of day, "
-                    "name the columns with --columns, date and time among them",
+                    "name the columns with --columns, date and time among them; if not, name it - there",
                 )
             if order.must_be_sorted and number > MOST_SORTED_ROWS:
                 raise self._file.refusal(
