@@ -34,13 +34,12 @@ class Account:
     def __init__(self, folder: Path, **settings: str) -> None:
         self._folder, self.settings = folder, settings
         self.project = folder / "project"
-        for file in ("Makefile", "pyproject.toml", "requirements-dev.lock", "tests/*.py", "ecs/*.py"):
+        for file in ("Makefile", "pyproject.toml", "requirements-dev.lock", "infra/*.py", "ecs/*.py"):
             for source in ROOT.glob(file):
                 copy = self.project / source.relative_to(ROOT)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, copy)  # with its time: make would set up an environment that looks too old
         (self.project / ".venv").symlink_to(ROOT / ".venv")
-        (self.project / "infra").mkdir()
         shutil.copy(BUDGET, self.template(BUDGET))  # which is refused, as in many regions
         for template in TEMPLATES:
             self.template(template).write_text(ministack.understood(template))
