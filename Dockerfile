@@ -36,11 +36,13 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
         --requirement /build/requirements.lock --wheel-dir /build/wheels \
     && pip --python /opt/tickertape install --no-cache-dir --no-compile --no-index --no-deps /build/wheels/*.whl
 
+
+# Our own code goes in last: when only that has changed, the libraries are not installed again.
+FROM build AS ours
 COPY . /build/tickertape
-RUN pip wheel --no-cache-dir --no-build-isolation --no-deps --wheel-dir /build/dist /build/tickertape \
-    && pip --python /opt/tickertape install --no-cache-dir --no-compile --no-index --no-deps /build/dist/*.whl
+RUN pip wheel --no-cache-dir --no-build-isolation --no-deps --wheel-dir /build/dist /build/tickertape
 # What kclpy has fetched from Maven Central, without looking at it.
-RUN /opt/tickertape/bin/python -m consumer.jars
+RUN cd /build/tickertape && /opt/tickertape/bin/python -m consumer.jars
 
 
 # Less than two thirds of it: nothing needs the libraries' tests and sources in C, descriptions of four hundred other AWS
@@ -56,6 +58,9 @@ RUN find . -type d -name tests -prune -exec rm -r {} + \
     && rm lxml/objectify*.so numpy/_core/_simd*.so \
     && strip --strip-unneeded curl_cffi/*.so \
     && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash -x '/(numpy|pandas)/' .
+RUN --mount=type=bind,from=ours,source=/build/dist,target=/build/dist \
+    pip --python /opt/tickertape install --no-cache-dir --no-compile --no-index --no-deps /build/dist/*.whl \
+    && python3 -m compileall -q --invalidation-mode unchecked-hash common consumer infra producer tickertape.py
 
 
 # What both images have: the system, Java, and a user who may write nowhere but to /tmp. Copied, because what is removed
@@ -88,10 +93,15 @@ CMD ["--help"]
 
 
 FROM build AS build-local
+COPY requirements-local.lock /build/
 RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     pip --python /opt/tickertape install --no-cache-dir --no-compile --require-hashes \
-        --requirement /build/tickertape/requirements-local.lock \
+        --requirement /build/requirements-local.lock \
     && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/tickertape/lib
+WORKDIR /opt/tickertape/lib/python3.13/site-packages
+RUN --mount=type=bind,from=ours,source=/build/dist,target=/build/dist \
+    pip --python /opt/tickertape install --no-cache-dir --no-compile --no-index --no-deps /build/dist/*.whl \
+    && python3 -m compileall -q --invalidation-mode unchecked-hash common consumer infra producer tickertape.py
 
 
 FROM task AS local

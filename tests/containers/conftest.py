@@ -4,6 +4,7 @@ import os
 import ssl
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -49,8 +50,12 @@ def images(engine: None, tmp_path_factory: pytest.TempPathFactory) -> None:
     authorities = Path(os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile or os.devnull)
     secret.write_bytes(authorities.read_bytes() + f"\n# {CANARY}\n".encode())
     base = ["--build-arg", f"BASE={_BASE}"] if _base_is_of_no_registry() else []
-    for target, tag in (("production", "tickertape"), ("local", "tickertape:local")):
-        docker("build", "--secret", f"id=ca,src={secret}", *base, "--target", target, "--tag", tag, ".")
+    build = ["build", "--secret", f"id=ca,src={secret}", *base, "--target"]
+    with ThreadPoolExecutor() as both:  # the engine does once what they have in common
+        production = both.submit(docker, *build, "production", "--tag", "tickertape", ".")
+        local = both.submit(docker, *build, "local", "--tag", "tickertape:local", ".")
+    production.result()
+    local.result()
 
 
 def _base_is_of_no_registry() -> bool:
