@@ -42,7 +42,7 @@ FROM build AS ours
 COPY . /build/tickertape
 RUN pip wheel --no-cache-dir --no-build-isolation --no-deps --wheel-dir /build/dist /build/tickertape
 # What kclpy has fetched from Maven Central, without looking at it.
-RUN cd /build/tickertape && /opt/tickertape/bin/python -m consumer.jars
+RUN PYTHONPATH=/build/tickertape /opt/tickertape/bin/python -m consumer.jars
 
 
 # Less than two thirds of it: nothing needs the libraries' tests and sources in C, descriptions of four hundred other AWS
