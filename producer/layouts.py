@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from common.tick import NotATickError
+from producer.moments import looks_like_moment
 from producer.numbers import is_missing
 
 Column = str | tuple[str, ...]
@@ -150,6 +151,8 @@ def holds_numbers(row: Iterable[str]) -> bool:
 def _two_lines(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[Column, ...] | None:
     """Join two lines of a header, if that is what they are."""
     if squeeze(second[0]) not in _LABELS or not any(cell.strip() for cell in second):
+        return None
+    if any(map(looks_like_moment, second)):  # a row whose first cell happens to be such a word
         return None
     if not second[0].strip() and (holds_numbers(second) or all(is_missing(cell) for cell in second)):
         return None

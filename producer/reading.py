@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import time
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from producer.layouts import Column
 from producer.numbers import Mark
+
+if TYPE_CHECKING:
+    from producer.layouts import Column  # it looks at timestamps, and these are read as is said here
 
 PASSED_OVER = "passed over"
 """A name that means nothing to us."""
@@ -30,7 +33,7 @@ class Reading:
     session_start: time = time(0)
     """When a session's day begins; one after midnight means the evening before."""
 
-    def names(self, own: tuple[Column, ...]) -> tuple[Column, ...]:
+    def names(self, own: "tuple[Column, ...]") -> "tuple[Column, ...]":
         """Name the columns of a row: as is said of the file, or else as the file does."""
         if not self.columns:
             return own

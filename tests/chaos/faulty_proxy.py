@@ -66,6 +66,8 @@ class Fault:
         For instance ``PutRecords``; S3's are ``PutObject``, ``GetObject``, ... by the HTTP method alone. None: all.
     table
         Only requests about this DynamoDB table; empty: all.
+    agent
+        Only requests of clients that call themselves so, for instance ``aws-sdk-java``; empty: all.
 
     """
 
@@ -74,6 +76,7 @@ class Fault:
     services: frozenset[str] = frozenset()
     operations: frozenset[str] = frozenset()
     table: str = ""
+    agent: str = ""
 
     def may_befall(self, request: Request) -> bool:
         """Tell whether it is for such requests."""
@@ -81,6 +84,7 @@ class Fault:
             (not self.services or request.service in self.services)
             and (not self.operations or request.operation in self.operations)
             and (self.kind != "partial" or request.operation in BATCHES)
+            and self.agent in request.agent
             and (not self.table or any(call.resource.endswith(f":table/{self.table}") for call in calls_of(request)))
         )
 

@@ -37,6 +37,11 @@ class Request:
         return (found[1].decode(), found[2].decode(), found[3].decode()) if found else ("", "", "")
 
     @property
+    def agent(self) -> str:
+        """What the client calls itself."""
+        return self._header(b"user-agent").decode()
+
+    @property
     def form(self) -> Literal["json", "query", "s3"]:
         """The form in which its service is spoken to."""
         if self._header(b"x-amz-target"):

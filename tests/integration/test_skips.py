@@ -21,6 +21,7 @@ _ASKS_LIST_SHARDS = {  # before the first batch
     "KCL_LIST_SHARDS_BACKOFF_TIME_IN_MILLIS": "100",
     "KCL_MAX_LIST_SHARDS_RETRY_ATTEMPTS": "1",
 }
+_LIST_SHARDS = frozenset({"ListShards"})  # the shard's process asks it, too, and waits for an answer
 SETTINGS = Settings(alert_cooldown_seconds=300)
 
 
@@ -36,7 +37,7 @@ def test_nothing_comes_after_a_dropped_batch(tmp_path: Path) -> None:
         first.kill()
         before = _checkpoints(pipeline)
 
-        proxy.inject(Fault("error", services=frozenset({"kinesis"}), operations=frozenset({"ListShards"})))
+        proxy.inject(Fault("error", services=frozenset({"kinesis"}), operations=_LIST_SHARDS, agent="aws-sdk-java"))
         pipeline.put(puts[200:400])
         consumer = pipeline.start_consumer(_ASKS_LIST_SHARDS)
         _await_in_log(pipeline, consumer, _DROPPED)

@@ -4,6 +4,7 @@ import gzip
 import json
 import logging
 import tempfile
+from collections.abc import Iterator
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -43,8 +44,12 @@ PRICED = st.sampled_from([*NUMBERS, *NUMBERS, *NOTHING])
 
 
 @pytest.fixture(autouse=True)
-def _without_log() -> None:
-    logging.getLogger("producer").setLevel(logging.ERROR)
+def _without_log() -> Iterator[None]:
+    logger = logging.getLogger("producer")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    yield
+    logger.setLevel(before)
 
 
 def outcome(name: str, content: bytes) -> tuple[list[Tick], int | None]:
