@@ -40,9 +40,9 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
 # Our own code goes in last: when only that has changed, the libraries are not installed again.
 FROM build AS ours
 COPY . /build/tickertape
-RUN pip wheel --no-cache-dir --no-build-isolation --no-deps --wheel-dir /build/dist /build/tickertape
-# What kclpy has fetched from Maven Central, without looking at it.
-RUN PYTHONPATH=/build/tickertape /opt/tickertape/bin/python -m consumer.jars
+# kclpy has fetched the jars from Maven Central without looking at them: each must be as our list says.
+RUN PYTHONPATH=/build/tickertape /opt/tickertape/bin/python -m consumer.jars \
+    && pip wheel --no-cache-dir --no-build-isolation --no-deps --wheel-dir /build/dist /build/tickertape
 
 
 # Less than two thirds of it: nothing needs the libraries' tests and sources in C, descriptions of four hundred other AWS
