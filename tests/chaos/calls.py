@@ -10,20 +10,27 @@ import msgspec
 from tests.chaos.requests import Request
 
 _ACCOUNT = "123456789012"
-_S3_ACTIONS = {("PUT", True): "PutObject", ("HEAD", False): "ListBucket"}
+_S3_ACTIONS = {
+    ("PUT", True): "PutObject",
+    ("GET", True): "GetObject",
+    ("DELETE", True): "DeleteObject",
+    ("HEAD", False): "ListBucket",
+    ("GET", False): "ListBucket",
+}
 """What our code does, by the HTTP method and whether there is a key."""
 
 
 class Call(NamedTuple):
     """An action on a resource, and whose access key asked for it.
 
-    Metrics have no resources: ``namespace`` is theirs.
+    Metrics have no resources: ``namespace`` is theirs. ``prefix`` is that of the objects that are listed.
     """
 
     access_key: str
     action: str
     resource: str
     namespace: str = ""
+    prefix: str = ""
 
 
 def calls_of(request: Request) -> set[Call]:
@@ -57,10 +64,12 @@ class _Kinesis(msgspec.Struct, rename="pascal"):
     shard_iterator: str = ""
 
 
-def _s3(request: Request) -> Iterable[tuple[str, str]]:
-    bucket, _, key = unquote(request.target.partition("?")[0]).strip("/").partition("/")
+def _s3(request: Request) -> Iterable[tuple[str, str, str, str]]:
+    path, _, query = request.target.partition("?")
+    bucket, _, key = unquote(path).strip("/").partition("/")
     action = _S3_ACTIONS.get((request.method, bool(key)), f"{request.method} {request.target}")
-    return [(f"s3:{action}", f"arn:aws:s3:::{bucket}/{key}".rstrip("/"))]
+    (prefix,) = parse_qs(query).get("prefix", [""])
+    return [(f"s3:{action}", f"arn:aws:s3:::{bucket}/{key}".rstrip("/"), "", prefix)]
 
 
 def _sns(request: Request) -> Iterable[tuple[str, str]]:

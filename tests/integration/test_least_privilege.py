@@ -20,6 +20,9 @@ ROLES = {"producer": "ProducerRoleArn", "consumer": "ConsumerRoleArn"}
 _STOP_SECONDS = 30
 NOT_IN_THIS_RUN = {
     ("HoldLeases", "dynamodb:DeleteItem"): "only minutes after a shard has ended are its leases removed",
+    **dict.fromkeys(
+        [("Remember", f"s3:{verb}Object") for verb in ("Delete", "Get", "Put")], "until the consumer writes snapshots"
+    ),
 }
 """By statement and action: granted, and rightly not called here. What fan-out needs is not granted here at all."""
 
@@ -117,14 +120,25 @@ def granted(pipeline: Pipeline, role: str) -> list[dict[str, Any]]:
 
 
 def allows(statement: dict[str, Any], call: Call) -> bool:
-    """Tell whether a statement allows a call. Of conditions it knows only the one on metrics' namespaces."""
+    """Tell whether a statement allows a call."""
     return (
         statement["Effect"] == "Allow"
         and call.action in listed(statement["Action"])
         and any(fnmatchcase(call.resource, pattern) for pattern in listed(statement["Resource"]))
-        and statement.get("Condition", {"StringEquals": {"cloudwatch:namespace": call.namespace}})
-        == {"StringEquals": {"cloudwatch:namespace": call.namespace}}
+        and is_met(statement.get("Condition"), call)
     )
+
+
+def is_met(condition: dict[str, Any] | None, call: Call) -> bool:
+    """Tell whether a call meets a condition, on metrics' namespaces or objects' prefixes."""
+    match condition:
+        case None:
+            return True
+        case {"StringEquals": {"cloudwatch:namespace": namespace}}:
+            return bool(call.namespace == namespace)
+        case {"StringLikeIfExists": {"s3:prefix": pattern}}:
+            return not call.prefix or fnmatchcase(call.prefix, pattern)
+    raise AssertionError(f"write down here what {condition} means")
 
 
 def grants(statements: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -226,6 +226,15 @@ def test_metrics_go_to_our_namespace_only() -> None:
     assert metrics["Condition"] == {"StringEquals": {"cloudwatch:namespace": "mine"}}
 
 
+def test_of_the_archive_only_snapshots_are_read() -> None:
+    """The consumer lists, reads and deletes nothing but snapshots; HeadBucket and missing keys have no prefix."""
+    listing, archive, snapshots = (s for s in statements("ConsumerRole") if "s3:" in str(s["Action"]))
+    assert listing["Condition"] == {"StringLikeIfExists": {"s3:prefix": "snapshots/*"}}
+    assert archive["Action"] == "s3:PutObject"
+    assert snapshots["Action"] == ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
+    assert re.fullmatch(r"arn:aws:s3:::[^/]+/snapshots/\*", snapshots["Resource"])
+
+
 def test_one_way_of_reading_is_granted() -> None:
     """The consumer may either poll, or register for enhanced fan-out, which is to be paid for, and read that way."""
     polling, fanning = (
@@ -313,11 +322,32 @@ def lifecycle(**parameters: str | int) -> dict[str, dict[str, Any]]:
 
 def test_archive_is_kept_as_long_as_one_wants() -> None:
     """By default objects move after 30 days and stay for ever; both are parameters, and 0 is never."""
-    always = {"abandoned-uploads", "old-versions", "query-results"}
+    always = {"abandoned-uploads", "old-versions", "old-snapshots", "query-results"}
     assert lifecycle().keys() == always | {"infrequent-access"}
     rules = lifecycle(ArchiveTransitionDays=0, ArchiveExpirationDays=365)
-    assert rules.keys() == always | {"expiration"}
-    assert rules["expiration"]["ExpirationInDays"] == 365
+    expiring = {rule["Prefix"]: rule["ExpirationInDays"] for name, rule in rules.items() if name not in always}
+    assert expiring == dict.fromkeys(("raw-data/", "ticks/", "quarantine/"), 365)
+
+
+@pytest.mark.parametrize("days", [0, 120])
+def test_a_snapshot_is_kept_until_it_is_replaced(days: int) -> None:
+    """However old a snapshot is, no rule ends it: a shard that rests has no other. Replaced ones go after a day."""
+    rules = [rule for rule in lifecycle(ArchiveExpirationDays=days).values() if covers(rule, "snapshots/a/b/1-0")]
+    assert not [rule for rule in rules if "ExpirationInDays" in rule]
+    replaced = [rule["NoncurrentVersionExpiration"] for rule in rules if "NoncurrentVersionExpiration" in rule]
+    assert min(rule["NoncurrentDays"] for rule in replaced) == 1
+
+
+@pytest.mark.parametrize("key", ["raw-data/dt=2026-11-25/x", "ticks/x", "quarantine/x"])
+def test_deleted_archives_can_be_had_back_for_a_week(key: str) -> None:
+    """No rule ends versions of what is archived before a week is over."""
+    rules = [rule for rule in lifecycle().values() if covers(rule, key) and "NoncurrentVersionExpiration" in rule]
+    assert min(rule["NoncurrentVersionExpiration"]["NoncurrentDays"] for rule in rules) == 7
+
+
+def covers(rule: dict[str, Any], key: str) -> bool:
+    """Tell whether a rule is about the object with this key."""
+    return key.startswith(rule.get("Prefix", ""))
 
 
 def test_what_is_overwritten_or_deleted_can_be_had_back_for_a_week() -> None:
