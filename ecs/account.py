@@ -3,6 +3,7 @@
 import os
 import sys
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Self
 
 import boto3
@@ -50,7 +51,7 @@ class Account:
 
     def client(self, service: str) -> Any:  # noqa: ANN401  (boto3 makes clients' types at run time)
         """Give a client that waits out throttling."""
-        return self.session.client(service, config=_PATIENTLY)  # type: ignore[call-overload]  # as above
+        return _client(self.session, service)
 
     @property
     def registry(self) -> str:
@@ -59,9 +60,14 @@ class Account:
         return f"{self.number}.dkr.ecr.{self.region}.{suffix}"
 
 
+@cache
+def _client(session: boto3.Session, service: str) -> Any:  # noqa: ANN401  (as above)
+    return session.client(service, config=_PATIENTLY)  # type: ignore[call-overload]  # as above
+
+
 def _number(session: boto3.Session) -> str | None:
     try:
-        number: str = session.client("sts", config=_PATIENTLY).get_caller_identity()["Account"]
+        number: str = _client(session, "sts").get_caller_identity()["Account"]
     except (BotoCoreError, ClientError):
         return None
     return number

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
-from cfnlint.decode import cfn_yaml
+from infra import templates
 
 
 class TemplateFile:
@@ -28,7 +28,7 @@ class TemplateFile:
     @cache
     def read(cls, path: Path) -> Self:
         """Read a file."""
-        return cls(cfn_yaml.load(str(path)), path.read_text(encoding="utf-8"))
+        return cls(templates.read(path), path.read_text(encoding="utf-8"))
 
     @property
     def parameters(self) -> dict[str, dict[str, Any]]:

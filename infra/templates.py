@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cfnlint.decode import cfn_yaml
+import yaml  # type: ignore[import-untyped]  # it ships no types
 
 from infra import answers
 
@@ -69,7 +69,7 @@ class Template:
         *,
         pseudo: Mapping[str, str] | None = None,
     ) -> None:
-        self._template = _read(path)
+        self._template = read(path)
         self.pseudo = {**_PSEUDO, **(pseudo or {})}
         self._answers: dict[str, str] = {}
         self._resolved: dict[str, dict[str, Any]] = {}
@@ -225,7 +225,7 @@ def deployable(
 ) -> Template:
     """Give a template with these parameters, and with what else it needs, as the first stack's outputs tell it."""
     pseudo = {"AWS::StackName": _STACK_NAMES.get(path, "tickertape"), **(pseudo or {})}
-    needed = [name for name, about in _read(path)["Parameters"].items() if "Default" not in about]
+    needed = [name for name, about in read(path)["Parameters"].items() if "Default" not in about]
     if stores is None and needed:
         stores = Template(STACK, pseudo={**pseudo, "AWS::StackName": _STACK_NAMES[STACK]})
     outputs = {name: output["Value"] for name, output in stores.outputs.items()} if stores else {}
@@ -244,9 +244,31 @@ def listed(value: str | list[str]) -> list[str]:
 
 
 @cache
-def _read(path: Path) -> dict[str, Any]:
-    template: dict[str, Any] = cfn_yaml.load(str(path))
+def read(path: Path) -> dict[str, Any]:
+    """Read a file, whose functions are written out: ``{"Ref": "Stream"}``. Copy it before you change it."""
+    template: dict[str, Any] = yaml.load(path.read_bytes(), _Loader)  # noqa: S506  (it makes nothing but plain values)
     return template
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # where it has been compiled
+    """YAML with CloudFormation's tags, and dates as texts; to import the reader of the linter takes half a second."""
+
+
+def _function(loader: _Loader, name: str, node: yaml.Node) -> dict[str, Any]:
+    match node:
+        case yaml.ScalarNode():
+            argument = loader.construct_scalar(node)
+        case yaml.SequenceNode():
+            argument = loader.construct_sequence(node, deep=True)
+        case _:
+            argument = loader.construct_mapping(node, deep=True)
+    if name == "GetAtt" and isinstance(argument, str):
+        argument = argument.split(".", 1)
+    return {name if name in {"Ref", "Condition"} else f"Fn::{name}": argument}
+
+
+_Loader.add_multi_constructor("!", _function)
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _Loader.construct_yaml_str)
 
 
 def _value(name: str, about: dict[str, Any], given: str | int | None) -> str | int:

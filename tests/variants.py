@@ -6,9 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from cfnlint.decode import cfn_yaml
-
-from infra.templates import RefusedError, Template, deployable
+from infra.templates import RefusedError, Template, deployable, read
 
 _EXAMPLES = {
     "AlertEmail": "a@b.example",
@@ -29,7 +27,7 @@ def variants(path: Path, **pseudo: str) -> Iterator[Template]:
     A condition compares a parameter with texts: each of these, and one other, decide it either way. All other
     parameters take their limits and allowed values one at a time.
     """
-    template = cfn_yaml.load(str(path))
+    template = read(path)
     deciding = _decisive_values(template)
     for values in product(*deciding.values()):
         yield from _accepted(path, dict(zip(deciding, values, strict=True)), pseudo)

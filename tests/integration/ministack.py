@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cfnlint.decode import cfn_yaml
-
+from infra.templates import read
 from tests.integration.pipeline import Pipeline
 from tests.ministack import environment
 
@@ -30,9 +31,10 @@ def refuses(resource: Mapping[str, Any]) -> bool:
     return resource["Type"] in _UNKNOWN_TYPES or has_metric_math
 
 
+@cache
 def understood(path: Path) -> str:
     """Give a template without what it refuses."""
-    template = cfn_yaml.load(str(path))
+    template = deepcopy(read(path))
     kept = {name: resource for name, resource in template["Resources"].items() if not refuses(resource)}
     for resource in kept.values():
         if "DesiredCount" in resource.get("Properties", {}):

@@ -5,12 +5,11 @@ import shlex
 from pathlib import Path
 
 import pytest
-from cfnlint.decode import cfn_yaml
 
 from common.settings import CommandSettings, read_settings
 from consumer.settings import ConsumerSettings
 from infra.local.settings import LocalSettings
-from infra.templates import STACK, TEMPLATES, Template, services
+from infra.templates import STACK, TEMPLATES, Template, read, services
 from producer.settings import ProducerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +86,7 @@ def test_parameters_in_the_text_exist() -> None:
     """Each parameter that the README names in its text, with its default, is one of a template."""
     section = README[README.index("## Deploy") : README.index("## Cost")]
     named = re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+)`(?: \((\d+)\))?", section)
-    declared = {name: about for path in TEMPLATES for name, about in cfn_yaml.load(str(path))["Parameters"].items()}
+    declared = {name: about for path in TEMPLATES for name, about in read(path)["Parameters"].items()}
     assert len(named) >= 8
     for name, default in named:
         assert name in declared
