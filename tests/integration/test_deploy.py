@@ -5,11 +5,11 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import boto3
+import httpx
 import pytest
 from botocore.exceptions import ClientError
 
@@ -24,8 +24,6 @@ BUCKET = "tickertape-123456789012-us-east-1"
 TEMPLATES = (STACK, SERVICES, SMALL, BOOTSTRAP)
 HOW_TO_GO_ON = "EMPTY=yes deletes them, make deploy takes them over"
 KEYS = {"AWS_ACCESS_KEY_ID": "embedded", "AWS_SECRET_ACCESS_KEY": "embedded"}
-
-pytestmark = pytest.mark.timeout(300)
 
 
 class Account:
@@ -124,21 +122,20 @@ class Account:
             )
 
 
-@contextmanager
-def served(folder: Path) -> Iterator[Account]:
-    """Give an account with nothing in it."""
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """An AWS for all tests; gives its URL."""
     with subprocess.Popen(ministack.command(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         assert server.stdout is not None
-        url = server.stdout.readline().strip()
-        yield Account(folder, AWS_ENDPOINT_URL=url, AWS_REGION="us-east-1", **KEYS)
+        yield server.stdout.readline().strip()
         server.terminate()
 
 
 @pytest.fixture
-def account(tmp_path: Path) -> Iterator[Account]:
+def account(server: str, tmp_path: Path) -> Account:
     """An account with nothing in it."""
-    with served(tmp_path) as account:
-        yield account
+    httpx.post(f"{server}/_ministack/reset").raise_for_status()
+    return Account(tmp_path, AWS_ENDPOINT_URL=server, AWS_REGION="us-east-1", **KEYS)
 
 
 def test_it_deploys_deploys_again_and_destroys(account: Account) -> None:
@@ -329,28 +326,21 @@ def test_the_stream_keeps_its_leases_to_itself(account: Account) -> None:
     ids=str,
 )
 def test_nonsense_is_refused_before_anything_is_created(
-    empty_account: Account,
+    account: Account,
     settings: dict[str, str],
     said: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """What cannot be meant so is refused in one line, with nothing in the account."""
-    for name, value in {"IMAGE": "tickertape:1-x86_64", **empty_account.settings, **settings}.items():
+    for name, value in {"IMAGE": "tickertape:1-x86_64", **account.settings, **settings}.items():
         monkeypatch.setenv(name, value)
     assert main(["deploy"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("make deploy: ")
     assert said in line
-    assert empty_account.stack(NAME) is None
-    assert empty_account.stores() == (set(), set())
-
-
-@pytest.fixture(scope="module")
-def empty_account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    """An account that stays empty."""
-    with served(tmp_path_factory.mktemp("empty")) as account:
-        yield account
+    assert account.stack(NAME) is None
+    assert account.stores() == (set(), set())
 
 
 @pytest.mark.parametrize(
