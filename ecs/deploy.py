@@ -17,7 +17,7 @@ from ecs.template import TemplateFile
 from infra.templates import BUDGET, SERVICES, SMALL, STACK, RefusedError, Template
 
 SIZES = {"full": SERVICES, "small": SMALL}
-SMALL_STORES = {"ShardCount": "1", "LogMetrics": "FEW"}
+SMALL_STORES = {"ShardCount": "1", "LogMetrics": "FEW", "OperatorTopicKey": "NONE"}
 """What is set in the first stack when a deployment becomes small, unless it is said otherwise."""
 
 

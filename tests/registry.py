@@ -404,12 +404,47 @@ def _inline_policies(_: str, role: Mapping[str, Json]) -> Iterator[str]:
         yield "Policies: longer than IAM takes"
 
 
+def _event_rule(_: str, rule: Mapping[str, Json]) -> Iterator[str]:
+    for path, name, value in _walk(rule.get("EventPattern", {})):
+        if isinstance(value, str | int | float) and not (path.rpartition("/")[2].isdecimal() or _is_matcher(path)):
+            yield f"EventPattern{path}: {name} is matched with a list, not with {value!r}"
+    for target in rule.get("Targets", []):
+        transformer = target.get("InputTransformer", {"InputTemplate": "null"})
+        known, used = transformer.get("InputPathsMap", {}), regex.findall("<([^>]*)>", transformer["InputTemplate"])
+        if set(used) != set(known):
+            yield f"InputTemplate: {sorted(set(used) ^ set(known))} is used or known, but not both"
+        try:
+            json.loads(transformer["InputTemplate"])
+        except json.JSONDecodeError:
+            yield "InputTemplate: it has to be a text in quotes"
+
+
+def _is_matcher(path: str) -> bool:
+    """Tell whether a value is a matcher's: `{"prefix": "Task failed"}` in a list."""
+    return regex.search(r"/\d+/(prefix|suffix|anything-but|exists|wildcard|equals-ignore-case)$", path) is not None
+
+
+def _topic_policy(_: str, policy: Mapping[str, Json]) -> Iterator[str]:
+    for statement in policy["PolicyDocument"]["Statement"]:
+        if "events.amazonaws.com" in str(statement["Principal"]) and "Condition" in statement:
+            yield f"{statement.get('Sid')}: EventBridge meets no condition in a topic's policy"
+
+
+def _key_policy(_: str, key: Mapping[str, Json]) -> Iterator[str]:
+    for statement in key["KeyPolicy"]["Statement"]:
+        if "events.amazonaws.com" in str(statement["Principal"]) and "aws:Source" in json.dumps(statement):
+            yield f"{statement.get('Sid')}: EventBridge tells a key neither account nor rule"
+
+
 _BY_TYPE: Mapping[str, tuple[Callable[[str, Mapping[str, Json]], Iterator[str]], ...]] = {
     "AWS::ApplicationAutoScaling::ScalableTarget": (_limits,),
     "AWS::Athena::WorkGroup": (_scan_limit,),
     "AWS::CloudWatch::Alarm": (_alarm,),
     "AWS::CloudWatch::Dashboard": (_dashboard,),
     "AWS::ECS::TaskDefinition": (_fargate,),
+    "AWS::Events::Rule": (_event_rule,),
+    "AWS::KMS::Key": (_key_policy,),
     "AWS::Kinesis::Stream": (_stream,),
     "AWS::IAM::Role": (_inline_policies,),
+    "AWS::SNS::TopicPolicy": (_topic_policy,),
 }

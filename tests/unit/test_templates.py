@@ -17,9 +17,11 @@ from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
 from common.tick import Tick
 from infra.templates import (
+    BOOTSTRAP,
     BUDGET,
     ROOT,
     SERVICES,
+    SMALL,
     STACK,
     TEMPLATES,
     RefusedError,
@@ -160,6 +162,9 @@ def _arn(name: str) -> dict[str, list[str]]:
 _TAGGED = {"Fn::If": ["IsPublic", _ref("InternetRoute"), "none"]}
 _CONTAINER = ("ConsumerTask", "Properties", "ContainerDefinitions", 0)
 _NETWORK = ("ConsumerService", "Properties", "NetworkConfiguration", "AwsvpcConfiguration")
+_RULE = ("FailedTaskRule", "Properties")
+_TRANSFORMER = (*_RULE, "Targets", 0, "InputTransformer")
+_OURS = {"StringEquals": {"aws:SourceAccount": _ref("AWS::AccountId")}}
 _POLICY = ("ProducerRole", "Properties", "Policies", 0)
 PLANTED: list[tuple[Path, Callable[[dict[str, Any]], None], str]] = [
     (SERVICES, _set("ProducerService", "Properties", "Tags", to=[{"Key": "route", "Value": _TAGGED}]), "no tag"),
@@ -199,6 +204,10 @@ PLANTED: list[tuple[Path, Callable[[dict[str, Any]], None], str]] = [
     ),
     (SERVICES, _set("BehindAlarm", "Properties", "Threshold", to={"Fn::Sub": "${BehindSeconds} s"}), "Threshold"),
     (SERVICES, _set("Dashboard", "Properties", "DashboardBody", to='{"widgets": [}'), "DashboardBody"),
+    (SERVICES, _set(*_RULE, "EventPattern", "detail", "lastStatus", to="STOPPED"), "matched with a list"),
+    (SERVICES, _set(*_RULE, "EventPattern", "source", to="aws.ecs"), "matched with a list"),
+    (SERVICES, _set(*_TRANSFORMER, "InputTemplate", to="A task of <group> failed"), "a text in quotes"),
+    (SERVICES, _set(*_TRANSFORMER, "InputTemplate", to='"A task of <service> failed"'), "used or known"),
     (STACK, _set("Stream", "Properties", "RetentionPeriodHours", to=1), "RetentionPeriodHours"),
     (STACK, _set("Stream", "Properties", "Arn", to="x"), "AWS sets it"),
     (STACK, _set("TicksTable", "Properties", "TableName", to=_arn("AlertsTable")), "TableName"),
@@ -211,6 +220,16 @@ PLANTED: list[tuple[Path, Callable[[dict[str, Any]], None], str]] = [
     ),
     (STACK, _set("OperatorTopic", "Properties", "DisplayName", to="Tickertape – alarms"), "DisplayName"),
     (STACK, _set("OperatorTopic", "Properties", "KmsMasterKeyId", to=_ref("Stream")), "KmsMasterKeyId"),
+    (
+        STACK,
+        _set("OperatorTopicPolicy", "Properties", "PolicyDocument", "Statement", 1, "Condition", to=_OURS),
+        "no condition",
+    ),
+    (
+        STACK,
+        _set("OperatorKey", "Properties", "KeyPolicy", "Statement", 1, "Condition", to=_OURS),
+        "neither account nor rule",
+    ),
     (STACK, _set("ConsumerRole", "Properties", "Description", to="What it may do – all of it"), "Description"),
     (STACK, _set(*_POLICY, "PolicyDocument", "Statement", 0, "Resource", to=_ref("Stream")), "is no ARN"),
     (
@@ -296,6 +315,18 @@ def test_only_tasks_of_this_account_take_roles(role: str) -> None:
     assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
 
 
+def test_the_deploying_role_may_create_what_the_templates_have() -> None:
+    """The boundary of the role that deploys has each service of which a template creates something."""
+    names = {"ApplicationAutoScaling": "application-autoscaling"}
+    kinds = {
+        r["Type"] for path in (STACK, SERVICES, SMALL, BUDGET) for t in variants(path) for r in t.resources.values()
+    }
+    needed = {names.get(service, service.lower()) for _, service, _ in (kind.split("::") for kind in kinds)}
+    boundary = deployable(BOOTSTRAP).of_type("IAM::ManagedPolicy")["DeployBoundary"]["PolicyDocument"]["Statement"]
+    allowed = {action.partition(":")[0] for s in boundary if s["Effect"] == "Allow" for action in listed(s["Action"])}
+    assert needed - allowed == set()
+
+
 @pytest.mark.parametrize("name", ["TicksTable", "AlertsTable", "ArchiveBucket"])
 def test_what_was_recorded_outlives_the_stack(name: str) -> None:
     """Deleting or replacing the stack's tables and bucket leaves them; a creation that fails leaves nothing behind."""
@@ -304,7 +335,7 @@ def test_what_was_recorded_outlives_the_stack(name: str) -> None:
 
 
 def test_everything_at_rest_is_encrypted() -> None:
-    """Stream, tables, bucket, topics and query results are encrypted."""
+    """Stream, tables, bucket, topics and query results are encrypted; operators' texts need no key of their own."""
     stack = Template(STACK)
     (stream,) = stack.of_type("Kinesis::Stream").values()
     (bucket,) = stack.of_type("S3::Bucket").values()
@@ -314,6 +345,11 @@ def test_everything_at_rest_is_encrypted() -> None:
     assert workgroup["WorkGroupConfiguration"]["ResultConfiguration"]["EncryptionConfiguration"]
     assert all(table["SSESpecification"]["SSEEnabled"] for table in stack.of_type("DynamoDB::Table").values())
     assert all(topic["KmsMasterKeyId"] for topic in stack.of_type("SNS::Topic").values())
+    without = Template(STACK, {"OperatorTopicKey": "NONE"})
+    assert without.of_type("KMS::Key") == {}
+    assert [n for n, topic in without.of_type("SNS::Topic").items() if "KmsMasterKeyId" not in topic] == [
+        "OperatorTopic"
+    ]
 
 
 def test_alarms_can_reach_the_operators() -> None:
@@ -321,9 +357,10 @@ def test_alarms_can_reach_the_operators() -> None:
     stack = Template(STACK)
     topic = stack.of_type("SNS::Topic")["OperatorTopic"]
     assert topic["KmsMasterKeyId"].startswith("arn:aws:kms:")
-    (publish,) = stack.of_type("SNS::TopicPolicy")["OperatorTopicPolicy"]["PolicyDocument"]["Statement"]
+    publish, _ = stack.of_type("SNS::TopicPolicy")["OperatorTopicPolicy"]["PolicyDocument"]["Statement"]
     use = stack.of_type("KMS::Key")["OperatorKey"]["KeyPolicy"]["Statement"][1]
-    assert publish["Principal"] == use["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert publish["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert "cloudwatch.amazonaws.com" in use["Principal"]["Service"]
     assert publish["Action"] == "sns:Publish"
     assert set(use["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey*"}
 
