@@ -1,4 +1,4 @@
-"""BatchWriteItem with request bodies that are built directly: most of botocore's time goes into building them."""
+"""Puts into DynamoDB: many at once, however often that takes, and one unless its key is taken."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from common.aws import UnfinishedError, build_body_with
 from consumer.backpressure import persist
+from consumer.sinks.shortcut import Shortcut
 
 Item = dict[str, dict[str, Any]]
 """An item as DynamoDB's API has it: ``{"symbol": {"S": "AAPL"}}``."""
@@ -32,6 +33,7 @@ class BatchPutter:
     def __init__(self, client: Any, pool: ThreadPoolExecutor) -> None:  # noqa: ANN401  (a boto3 client)
         self._client = client
         self._pool = pool
+        self._shortcut = Shortcut(client)
         build_body_with(client, "BatchWriteItem", "RequestItems", _body)
 
     def put_all(self, table: str, items: Sequence[str]) -> None:
@@ -49,7 +51,7 @@ class BatchPutter:
             pass  # fetching the results raises what went wrong
 
     def _put_batch(self, table: str, requests: list[str]) -> None:
-        pending = requests
+        pending = self._shortcut.write(table, requests)
 
         def attempt() -> None:
             nonlocal pending
@@ -57,7 +59,8 @@ class BatchPutter:
             if pending:
                 raise UnfinishedError(f"{len(pending)} items of {table} were not processed")
 
-        persist(attempt, about=f"table {table}")
+        if pending:
+            persist(attempt, about=f"table {table}")
 
     def _send(self, table: str, requests: list[str]) -> list[str]:
         """Send one request; returns what DynamoDB left unprocessed."""

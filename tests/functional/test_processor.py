@@ -111,6 +111,7 @@ def config(monkeypatch: pytest.MonkeyPatch) -> Iterator[ShardConfig]:
     """Stores on an AWS of this test's own, and the configuration that names them."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # clients alone then make all calls, and moto takes theirs
     with mock_aws():
         dynamodb = boto3.client("dynamodb")
         for table, key in (("ticks", "timestamp"), ("alerts", "alert_id")):
