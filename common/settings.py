@@ -1,5 +1,6 @@
 """How settings are read: one class is both the flags and the environment variables."""
 
+import re
 import sys
 from typing import TypeVar
 
@@ -44,9 +45,14 @@ def read_settings(kind: type[Settings], arguments: list[str], command: str) -> S
         problems = (_describe(problem["loc"], problem["msg"], problem.get("input")) for problem in error.errors())
         raise SettingsError("; ".join(problems)) from None
     except PydanticSettingsError as error:
-        raise SettingsError(" ".join(str(error).split())) from None
+        raise SettingsError(_what_is_no_json(str(error)) or " ".join(str(error).split())) from None
     finally:
         sys.argv[0] = program
+
+
+def _what_is_no_json(message: str) -> str | None:
+    found = re.search(r'^error parsing value for field "(\w+)"', message)
+    return f'{found[1].upper()}: it is no JSON; give it as {{"name": value}}' if found else None
 
 
 def _describe(location: tuple[int | str, ...], message: str, value: object) -> str:

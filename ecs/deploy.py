@@ -13,6 +13,7 @@ from ecs.account import Account, code_of, say
 from ecs.request import PLATFORMS, Request
 from ecs.stack import Stack
 from ecs.stores import Stores, names
+from ecs.tasks import check_settings
 from ecs.template import TemplateFile
 from infra.templates import BUDGET, SERVICES, SMALL, STACK, RefusedError, Template
 
@@ -101,7 +102,7 @@ def _check(plan: Plan, stacks: Stacks) -> None:
     stores = _checked(STACK, {**current, **plan.stores})
     outputs = {name: str(output["Value"]) for name, output in stores.outputs.items()}
     services = {**outputs, **stacks.services.parameters, **plan.services}
-    _checked(plan.template, services)
+    check_settings(_checked(plan.template, services))
     if plan.budget:
         _checked(BUDGET, {**stacks.budget.parameters, **plan.budget})
 

@@ -1,5 +1,6 @@
 """What is asked for: the variables of `make deploy` and its kin."""
 
+import json
 import re
 import shlex
 from collections.abc import Mapping
@@ -64,9 +65,22 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
     return value
 
 
+def _with_json_quoted(name: str, text: str) -> str:
+    """Let JSON be typed as it is, `PriceLevels={"AAPL": 200}`: as a word of a shell it would lose its quotes."""
+    found = re.search(r"(?<!\S)[A-Za-z0-9]+=(?=\{)", text)
+    if found is None:
+        return text
+    begin = found.end()
+    try:
+        _, end = json.JSONDecoder().raw_decode(text, begin)
+    except json.JSONDecodeError as error:
+        raise SettingsError(f"{name}: {found[0]} is not followed by JSON: {error.msg}") from None
+    return text[:begin] + shlex.quote(text[begin:end]) + _with_json_quoted(name, text[end:])
+
+
 def _parameters(name: str, text: str) -> dict[str, str]:
     try:
-        words = shlex.split(text)
+        words = shlex.split(_with_json_quoted(name, text))
     except ValueError as error:
         raise SettingsError(f"{name} cannot be read: {error}") from None
     for word in words:

@@ -23,6 +23,7 @@ NAME = "tickertape"
 BUCKET = "tickertape-123456789012-us-east-1"
 TEMPLATES = (STACK, SERVICES, SMALL, BOOTSTRAP)
 HOW_TO_GO_ON = "EMPTY=yes deletes them, make deploy takes them over"
+SET = 'MinTasks=2 PriceLevels={"KO": 60, "PEP": 1.5}'
 KEYS = {"AWS_ACCESS_KEY_ID": "embedded", "AWS_SECRET_ACCESS_KEY": "embedded"}
 
 
@@ -140,7 +141,7 @@ def account(server: str, tmp_path: Path) -> Account:
 
 def test_it_deploys_deploys_again_and_destroys(account: Account) -> None:
     """Parameters get there and stay; what was recorded is kept, what the KCL remembers of the stream is not."""
-    first = account.done("deploy", IMAGE="tickertape:1-arm64", STORES="ShardCount=3", SERVICES="MinTasks=2")
+    first = account.done("deploy", IMAGE="tickertape:1-arm64", STORES="ShardCount=3", SERVICES=SET)
     assert "Created ECS's service-linked role: this account has not used ECS before" in first
     assert first[-1].endswith(f"#dashboards:name={NAME}-services")
     (_,) = account.client("iam").list_roles(PathPrefix="/aws-service-role/ecs.amazonaws.com/")["Roles"]
@@ -151,6 +152,7 @@ def test_it_deploys_deploys_again_and_destroys(account: Account) -> None:
     assert account.parameters(NAME)["ShardCount"] == "3"
     services = account.parameters(f"{NAME}-services")
     assert (services["MinTasks"], services["CpuArchitecture"]) == ("2", "ARM64")
+    assert services["PriceLevels"] == '{"KO": 60, "PEP": 1.5}'
 
     account.run_consumer_once()
     destroyed = account.done("destroy")
@@ -303,6 +305,14 @@ def test_the_stream_keeps_its_leases_to_itself(account: Account) -> None:
         ({"SERVICES": "MinTasks=5 MaxTasks=2"}, "MinTasks may not be more than MaxTasks"),
         ({"SERVICES": "MinTasks=many"}, "MinTasks may not be 'many'"),
         ({"SERVICES": "Feed=yahoo"}, "Yahoo's feeds need Symbols"),
+        ({"SERVICES": "PriceLevels={KO: 60}"}, "SERVICES: PriceLevels= is not followed by JSON"),
+        (
+            {"SERVICES": 'PriceLevels={"KO": -60}'},
+            "`consume` would not start with these SERVICES: PRICE_LEVELS: a price",
+        ),
+        ({"SERVICES": 'FieldMap={"TICKER": "ticker"}'}, "FIELD_MAP: 'ticker' is no field of a tick"),
+        ({"SERVICES": "Symbols=KO,KO"}, "`produce` would not start with these SERVICES: SYMBOLS: KO is there"),
+        ({"SERVICES": "AlertThreshold=0", "SIZE": "small"}, "ALERT_THRESHOLD: a price is not above 0"),
         ({"SERVICES": "ShardCount=2"}, "SERVICES has no parameter ShardCount, but in STORES there is"),
         ({"STORES": "Symbols=KO"}, "STORES has no parameter Symbols, but in SERVICES there is"),
         ({"STORES": "Shards=2"}, "STORES has no parameter Shards: docs/deploy.md"),

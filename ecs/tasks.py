@@ -1,0 +1,49 @@
+"""What the commands in the tasks would say to the settings that a template gives them."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from common.errors import SettingsError
+from common.settings import CommandSettings, read_settings
+from consumer.settings import ConsumerSettings
+from infra.templates import Template
+from producer.settings import ProducerSettings
+
+_COMMANDS: Mapping[str, type[CommandSettings]] = {"produce": ProducerSettings, "consume": ConsumerSettings}
+
+
+def check_settings(services: Template) -> None:
+    """See that each container would start with its environment.
+
+    Raises
+    ------
+    SettingsError
+        A command would refuse a setting: its own words.
+
+    """
+    for task in services.of_type("ECS::TaskDefinition").values():
+        for container in task["ContainerDefinitions"]:
+            (command,) = container["Command"]
+            with _environment({variable["Name"]: str(variable["Value"]) for variable in container["Environment"]}):
+                _read(command)
+
+
+def _read(command: str) -> None:
+    try:
+        read_settings(_COMMANDS[command], [], command)
+    except SettingsError as error:
+        raise SettingsError(f"`{command}` would not start with these SERVICES: {error}") from None
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Have these variables and no others, as a task has."""
+    ours = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(ours)
