@@ -21,8 +21,8 @@ from consumer.settings import ConsumerSettings
 from consumer.sinks.archive import MAX_CHUNK_BYTES
 from consumer.sinks.packing import GzipLines, ParquetRows
 from consumer.sinks.row import Row, RowWriter
-from ecs.deploy import SMALL_STORES
-from infra.templates import ROOT, SERVICES, SMALL, STACK, Template, deployable
+from ecs.sizes import SIZES
+from infra.templates import ROOT, SERVICES, STACK, Template, deployable
 from producer.aggregation import aggregate
 from producer.clock import Clock
 from producer.feeds.replay import Replay
@@ -59,46 +59,29 @@ TARGET_TRACKING_ALARMS = 2
 FIRST_ON_DEMAND_SHARDS, ON_DEMAND_RECORDS_A_SHARD = 4, 500  # Kinesis keeps room for twice as much
 PROVISIONED_USE = 0.7  # as autoscaling of tables keeps it
 
-ALERT_WRITES = 2  # claimed, then marked as sent
+ALERT_WRITES, ALERT_ROW_BYTES = 2, 290  # claimed, then marked as sent
+OBJECTS_A_WINDOW, SNAPSHOTS_A_WINDOW = 2, 1  # what was received, and what became of it; and the shard's memory
 
 Parameters = Mapping[str, str | int]
 
 
-def _default(settings: type[CommandSettings], name: str) -> float:
-    return float(settings.model_fields[name].default)
-
-
 @dataclass(frozen=True)
 class Deployment:
-    """Quotes around the clock, and what is set for them: parameters of the two templates, variables of the tasks."""
+    """Quotes around the clock, and what is set for them: parameters of the two templates, and what has none."""
 
     name: str
     symbols: int
     interval_seconds: float
     stores: Parameters = field(default_factory=dict)
     services: Parameters = field(default_factory=dict)
-    archive_seconds: float = _default(ConsumerSettings, "archive_seconds")
-    alert_cooldown_seconds: float = _default(ConsumerSettings, "alert_cooldown_seconds")
-    linger_milliseconds: float = _default(ProducerSettings, "publish_linger_milliseconds")
-    kcl_failover_milliseconds: float = 3000
     template: Path = SERVICES
-    aggregated: bool = False
+    kcl_failover_milliseconds: float = 3000
     provisioned_tables: bool = False
 
     @property
     def ticks(self) -> float:
         """A second."""
         return self.symbols / self.interval_seconds
-
-    @property
-    def ticks_a_record(self) -> float:
-        """More than one where a symbol has several while they linger."""
-        return max(1, self.linger_milliseconds / 1000 / self.interval_seconds) if self.aggregated else 1
-
-    @property
-    def records(self) -> float:
-        """A second."""
-        return self.ticks / self.ticks_a_record
 
     def with_stores(self, **parameters: str | int) -> "Deployment":
         """Set parameters of infra/stack.yaml, too."""
@@ -109,6 +92,12 @@ class Deployment:
         return replace(self, services={**self.services, **parameters})
 
 
+def sized(name: str, symbols: int, interval_seconds: float, size: str) -> Deployment:
+    """What `make deploy SIZE=...` deploys."""
+    template, stores, services = SIZES[size]
+    return Deployment(name, symbols, interval_seconds, stores, services, template)
+
+
 DEPLOYMENTS = (
     Deployment("1 symbol every 30 s", 1, 30),
     Deployment("100 symbols every 5 s", 100, 5),
@@ -116,13 +105,14 @@ DEPLOYMENTS = (
     .with_stores(ShardCount=16)
     .with_services(ShardsPerTask=4, ConsumerSize="1024-2048", ProducerSize="1024-2048"),
 )
-ONE_SMALL = Deployment("1 symbol every 30 s, `SIZE=small`", 1, 30, SMALL_STORES, template=SMALL)
+"""The last one's 1000 symbols are not spread evenly over shards: 16 keep the busiest of them below 1,000 records/s."""
+
+ONE_SMALL = sized("1 symbol every 30 s, `SIZE=small`", 1, 30, "small")
 BILLED = (
     ONE_SMALL,
     replace(ONE_SMALL.with_services(Capacity="FARGATE_SPOT"), name="the same on Spot"),
     *DEPLOYMENTS,
 )
-"""The last one's 1000 symbols are not spread evenly over shards: 16 keep the busiest of them below 1,000 records/s."""
 
 
 class Bill:
@@ -133,10 +123,10 @@ class Bill:
         self._stack = Template(STACK, deployment.stores)
         self._services = deployable(deployment.template, deployment.services, stores=self._stack)
         self._producer, self._consumer = map(self._environment, ("producer", "consumer"))
-        self._quotes = process(deployment.interval_seconds, deployment.alert_cooldown_seconds)
+        self._quotes = process(deployment.interval_seconds, self._consumer_number("ALERT_COOLDOWN_SECONDS"))
         self._ticks = deployment.ticks * SECONDS
         (self._stream,) = self._stack.of_type("Kinesis::Stream").values()
-        needed = math.ceil(deployment.records / ON_DEMAND_RECORDS_A_SHARD)
+        needed = math.ceil(self.records / ON_DEMAND_RECORDS_A_SHARD)
         self.shards: int = int(self._stream.get("ShardCount") or max(FIRST_ON_DEMAND_SHARDS, needed))
         self.tasks = {
             name.removesuffix("Service"): self._tasks(name) for name in self._services.of_type("ECS::Service")
@@ -161,6 +151,22 @@ class Bill:
     def total(self) -> float:
         """Dollars for all of it."""
         return sum(self.lines().values())
+
+    @property
+    def records(self) -> float:
+        """Records that come into the stream a second."""
+        return self._deployment.ticks / self._ticks_a_record
+
+    @property
+    def _ticks_a_record(self) -> float:
+        """More than one where a symbol has several while they linger."""
+        if self._producer.get("AGGREGATE") != "true":
+            return 1
+        linger = _number(self._producer, "PUBLISH_LINGER_MILLISECONDS", ProducerSettings)
+        return max(1, linger / 1000 / self._deployment.interval_seconds)
+
+    def _consumer_number(self, name: str) -> float:
+        return _number(self._consumer, name, ConsumerSettings)
 
     def _environment(self, container: str) -> dict[str, str]:
         """Give what a container is told, in whichever task it is."""
@@ -203,14 +209,14 @@ class Bill:
         return HOURS * zones * ENDPOINT_HOUR + in_and_out * ENDPOINT_GB
 
     def _record_bytes(self) -> int:
-        ticks = self._quotes.payloads[: round(self._deployment.ticks_a_record)]
+        ticks = self._quotes.payloads[: round(self._ticks_a_record)]
         return len(ticks[0] if len(ticks) == 1 else aggregate("INDA", ticks))
 
     def _streamed_gigabytes(self) -> float:
-        return self._deployment.records * SECONDS * self._record_bytes() / GB
+        return self.records * SECONDS * self._record_bytes() / GB
 
     def _kinesis(self) -> float:
-        records, size = self._deployment.records * SECONDS, self._record_bytes()
+        records, size = self.records * SECONDS, self._record_bytes()
         if self._stream["StreamModeDetails"]["StreamMode"] == "ON_DEMAND":
             came_in = records * math.ceil(size / KB) * KB / GB
             return HOURS * ON_DEMAND_HOUR + came_in * ON_DEMAND_GB_IN + self._streamed_gigabytes() * ON_DEMAND_GB_OUT
@@ -226,11 +232,15 @@ class Bill:
         return self._ticks * self._quotes.write_units * WRITE_UNIT
 
     def _tick_storage(self) -> float:
-        size = self._quotes.row_bytes + ITEM_OVERHEAD_BYTES
-        kept = self._deployment.ticks * int(self._consumer["RETENTION_DAYS"]) * 24 * 3600
-        table = self._stack.of_type("DynamoDB::Table")["TicksTable"]
-        is_backed_up = table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] == "true"
-        return kept * size / GB * (TABLE_GB + (POINT_IN_TIME_GB if is_backed_up else 0))
+        return self._kept("TicksTable", self._deployment.ticks, self._quotes.row_bytes)
+
+    def _kept(self, table: str, rows: float, row_bytes: float) -> float:
+        """Rows a second, for as long as they are kept."""
+        kept = rows * int(self._consumer["RETENTION_DAYS"]) * 24 * 3600
+        recovery = self._stack.of_type("DynamoDB::Table")[table]["PointInTimeRecoverySpecification"]
+        is_backed_up = str(recovery["PointInTimeRecoveryEnabled"]).lower() == "true"
+        a_gigabyte = TABLE_GB + (POINT_IN_TIME_GB if is_backed_up else 0)
+        return kept * (row_bytes + ITEM_OVERHEAD_BYTES) / GB * a_gigabyte
 
     def _leases(self) -> float:
         failover = float(self._consumer.get("KCL_FAILOVER_TIME_MILLIS", self._deployment.kcl_failover_milliseconds))
@@ -238,17 +248,19 @@ class Bill:
         return (self.shards * renewals + self._windows()) * SECONDS * WRITE_UNIT
 
     def _alerts(self) -> float:
-        return self._ticks * self._quotes.alerts * (ALERT_WRITES * WRITE_UNIT + SNS_PUBLISH)
+        alerts = self._deployment.ticks * self._quotes.alerts
+        sent = alerts * SECONDS * (ALERT_WRITES * WRITE_UNIT + SNS_PUBLISH)
+        return sent + self._kept("AlertsTable", alerts, ALERT_ROW_BYTES)
 
     def _windows(self) -> float:
         """Archive windows of all shards a second, each with a record at least."""
         busy_shards = min(self.shards, self._deployment.symbols)
-        return min(busy_shards / self._deployment.archive_seconds, self._deployment.ticks)
+        return min(busy_shards / self._consumer_number("ARCHIVE_SECONDS"), self._deployment.ticks)
 
     def _archive(self) -> float:
         ticks_a_window = self._deployment.ticks / self._windows()
         chunks = math.ceil(ticks_a_window * len(self._quotes.payloads[0]) / MAX_CHUNK_BYTES)
-        objects = 2 * chunks * self._windows() * SECONDS
+        objects = (OBJECTS_A_WINDOW * chunks + SNAPSHOTS_A_WINDOW) * self._windows() * SECONDS
         stored = self._ticks * archived_bytes(self._quotes, round(ticks_a_window / chunks)) / GB
         return objects * S3_PUT + stored * S3_GB
 
@@ -273,6 +285,11 @@ class Bill:
         dashboards = len(self._services.of_type("CloudWatch::Dashboard"))
         log_bytes = self.shards * SHARD_LOG_BYTES + self.tasks.get("Producer", 1) * PRODUCER_LOG_BYTES
         return ALARM_METRIC * alarms + DASHBOARD * dashboards + log_bytes * SECONDS / GB * LOG_GB
+
+
+def _number(told: Mapping[str, str], name: str, kind: type[CommandSettings]) -> float:
+    """Give what a container is told, or what its command does without being told."""
+    return float(told.get(name) or kind.model_fields[name.lower()].default)
 
 
 def _metrics_in(watched: Mapping[str, Any]) -> int:
@@ -344,7 +361,7 @@ def archived_bytes(quotes: Quotes, ticks: int) -> float:
 
 def _aggregate(deployment: Deployment) -> Deployment:
     """Fewer shards take it; each is then a larger share of a task's work."""
-    aggregated = replace(deployment, aggregated=True, linger_milliseconds=1000)
+    aggregated = deployment.with_services(Aggregate="true", PublishLingerMilliseconds=1000)
     is_large = Bill(deployment).shards > 4
     return aggregated.with_stores(ShardCount=4).with_services(ShardsPerTask=1) if is_large else aggregated
 
@@ -356,12 +373,12 @@ CHANGES: dict[str, Callable[[Deployment], Deployment]] = {
     "`ShardCount`: one less": lambda d: d.with_stores(ShardCount=Bill(d).shards - 1),
     "`StreamMode=ON_DEMAND`": lambda d: d.with_stores(StreamMode="ON_DEMAND"),
     "`RetrievalMode=FANOUT`": lambda d: d.with_stores(RetrievalMode="FANOUT"),
-    "`AGGREGATE=true`, `PUBLISH_LINGER_MILLISECONDS=1000`, 4 instead of 16 shards": _aggregate,
+    "`Aggregate=true PublishLingerMilliseconds=1000`, 4 instead of 16 shards": _aggregate,
     "`BillingMode: PROVISIONED` of `TicksTable`, autoscaled": lambda d: replace(d, provisioned_tables=True),
     "`TicksPointInTimeRecovery=true`": lambda d: d.with_stores(TicksPointInTimeRecovery="true"),
     "`RetentionDays=7`": lambda d: d.with_services(RetentionDays=7),
-    "`ARCHIVE_SECONDS=300`": lambda d: replace(d, archive_seconds=300),
-    "`ALERT_COOLDOWN_SECONDS=3600`": lambda d: replace(d, alert_cooldown_seconds=3600),
+    "`ArchiveSeconds=300`": lambda d: d.with_services(ArchiveSeconds=300),
+    "`AlertCooldownSeconds=3600`": lambda d: d.with_services(AlertCooldownSeconds=3600),
     "`KCL_FAILOVER_TIME_MILLIS=10000`": lambda d: replace(d, kcl_failover_milliseconds=10_000),
 }
 
@@ -399,7 +416,7 @@ def main() -> None:
     """Print both tables, and what was measured for them."""
     print(costs(), changes(), sep="\n\n", end="\n\n")
     for deployment in DEPLOYMENTS:
-        quotes = process(deployment.interval_seconds, deployment.alert_cooldown_seconds)
+        quotes = process(deployment.interval_seconds, Rules().alert_cooldown_seconds)
         print(
             f"{deployment.name}: payload {fmean(map(len, quotes.payloads)):.0f} bytes, row {quotes.row_bytes:.0f}, "
             f"alerts {quotes.alerts:.1%} of the ticks"

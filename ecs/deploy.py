@@ -11,15 +11,12 @@ from common.errors import SettingsError, UserError
 from ecs import image
 from ecs.account import Account, code_of, say
 from ecs.request import PLATFORMS, Request
+from ecs.sizes import SIZES, Size
 from ecs.stack import Stack
 from ecs.stores import Stores, names
 from ecs.tasks import check_settings
 from ecs.template import TemplateFile
-from infra.templates import BUDGET, SERVICES, SMALL, STACK, RefusedError, Template
-
-SIZES = {"full": SERVICES, "small": SMALL}
-SMALL_STORES = {"ShardCount": "1", "LogMetrics": "FEW", "OperatorTopicKey": "NONE"}
-"""What is set in the first stack when a deployment becomes small, unless it is said otherwise."""
+from infra.templates import BUDGET, STACK, RefusedError, Template
 
 
 class Stacks(NamedTuple):
@@ -76,21 +73,23 @@ def deploy(account: Account, request: Request) -> None:
 
 def _plan(account: Account, request: Request, stacks: Stacks) -> Plan:
     """Decide on all parameters, and have none that any template would refuse."""
-    was_small = stacks.services.outputs.get("Size") == "small"
-    size = request.size or ("small" if was_small else "full")
+    current = stacks.services.outputs.get("Size", "full")
+    size = SIZES[request.size or current]
+    becomes = size if size is not SIZES[current] else Size(size.template, {}, {})
     template, budget = TemplateFile.read(STACK), TemplateFile.read(BUDGET)
-    services = TemplateFile.read(SIZES[size])
+    services = TemplateFile.read(size.template)
     _check_they_exist("STORES", request.stores, {**template.parameters, **budget.parameters}, services)
     _check_they_exist("SERVICES", request.services, services.parameters, template)
     given = {
-        **(SMALL_STORES if size == "small" and not was_small else {}),
+        **becomes.stores,
         **({} if stacks.stores.exists else names(stacks.stores, template, account, request.stores)),
         **_repository_of(account, request),
         **_boundary(account, request.stack),
         **_taken(template, request.stores),
     }
-    for_services = {"Image": request.image, **_architecture_of(request.image), **request.services}
-    plan = Plan(given, _for_budget(stacks, request.stores), _taken(services, for_services), SIZES[size])
+    image = {"Image": request.image, **_architecture_of(request.image)}
+    for_services = _taken(services, {**becomes.services, **image, **request.services})
+    plan = Plan(given, _for_budget(stacks, request.stores), for_services, size.template)
     _check(plan, stacks)
     return plan
 

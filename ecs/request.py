@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Self
 
 from common.errors import SettingsError
+from ecs.sizes import SIZES
 
 DEFAULT_STACK = "tickertape"
-SIZES = ("", "full", "small")
 PLATFORMS = {"X86_64": "linux/amd64", "ARM64": "linux/arm64"}
 
 
@@ -45,7 +45,7 @@ class Request:
             image=given.get("IMAGE", ""),
             stores=_parameters("STORES", given.get("STORES", "")),
             services=_parameters("SERVICES", given.get("SERVICES", "")),
-            size=_one_of("SIZE", given.get("SIZE", ""), SIZES),
+            size=_one_of("SIZE", given.get("SIZE", ""), ("", *SIZES)),
             architecture=_one_of("ARCH", given.get("ARCH") or "X86_64", tuple(PLATFORMS)),
             repository=given.get("REPOSITORY") or DEFAULT_STACK,
             github=given.get("GITHUB", ""),

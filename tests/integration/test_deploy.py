@@ -404,7 +404,8 @@ def test_a_small_one_stays_small_until_it_is_said_otherwise(account: Account) ->
     account.done("deploy", IMAGE="tickertape:2-arm64", SERVICES="Capacity=FARGATE_SPOT")
     services = account.client("ecs").list_services(cluster=f"{NAME}-services")["serviceArns"]
     assert [arn.rpartition("/")[2] for arn in services] == ["tickertape"]
-    assert account.parameters(f"{NAME}-services")["Capacity"] == "FARGATE_SPOT"
+    told = account.parameters(f"{NAME}-services")
+    assert (told["Capacity"], told["ArchiveSeconds"]) == ("FARGATE_SPOT", "300")
     assert "SERVICES has no parameter MinTasks" in account.refused(
         "deploy", IMAGE="tickertape:2-arm64", SERVICES="MinTasks=2"
     )

@@ -60,13 +60,13 @@ def test_the_document_says_how_the_largest_is_deployed() -> None:
 @pytest.mark.parametrize("deployment", ALL, ids=lambda deployment: deployment.name)
 def test_the_shards_are_enough(deployment: Deployment) -> None:
     """Kinesis spreads symbols by their hash, and the busiest shard takes all that comes to it."""
-    shards = Bill(deployment).shards
+    bill = Bill(deployment)
     symbols = Counter(
-        int(md5(f"SYM{n}".encode(), usedforsecurity=False).hexdigest(), 16) * shards >> 128
+        int(md5(f"SYM{n}".encode(), usedforsecurity=False).hexdigest(), 16) * bill.shards >> 128
         for n in range(deployment.symbols)
     )
     share = max(symbols.values()) / deployment.symbols
-    assert share * deployment.records <= SHARD_RECORDS
+    assert share * bill.records <= SHARD_RECORDS
     assert share * deployment.ticks <= SHARD_TICKS
 
 
@@ -148,4 +148,23 @@ def test_a_small_one_is_billed_for_what_it_has() -> None:
     assert lines["Fargate"] == pytest.approx(730 * (0.25 * 0.03238 + 0.00356))
     assert lines["Public addresses, endpoints"] == pytest.approx(3.65)
     assert lines["CloudWatch: metrics"] == pytest.approx(0.90)
+    assert lines["KMS"] == 0
     assert lines["CloudWatch: alarms, dashboard, logs"] == pytest.approx(0.20, abs=0.10)
+
+
+@pytest.mark.parametrize(("capacity", "dollars"), [("FARGATE", 25.18), ("FARGATE_SPOT", 19.22)])
+def test_a_small_one_costs_no_more_than_it_may(capacity: str, dollars: float) -> None:
+    """What one symbol every 30 seconds may cost a month."""
+    assert Bill(ONE_SMALL.with_services(Capacity=capacity)).total() <= dollars
+
+
+def test_settings_are_read_from_what_is_deployed() -> None:
+    """Windows, cooldown and aggregation are those that the containers are told."""
+    small, often = Bill(ONE_SMALL).lines(), Bill(ONE_SMALL.with_services(ArchiveSeconds=60)).lines()
+    assert often["S3"] > 4 * small["S3"]
+    busy = Deployment("", 100, 0.1)
+    alerts = [Bill(busy.with_services(AlertCooldownSeconds=s)).lines()["Alerts: DynamoDB and SNS"] for s in (0, 300)]
+    assert alerts[0] > 10 * alerts[1]
+    assert Bill(busy).records == 1000
+    assert Bill(busy.with_services(Aggregate="true", PublishLingerMilliseconds=500)).records == 200
+    assert Bill(busy.with_services(PublishLingerMilliseconds=500)).records == 1000
