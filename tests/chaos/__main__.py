@@ -95,15 +95,15 @@ class Soak:
         """One stack, one deck; yields the name of each harm that is done."""
         folder = Path(tempfile.mkdtemp(prefix=f"tickertape-chaos-{seed}-"))
         dice = random.Random(seed)
-        self._say(f"seed {seed}: starting, logs in {folder}")
+        self._say(seed, f"starting, logs in {folder}")
         try:
             with World(folder, seed=seed) as world:
                 world.await_work(120)
                 world.start_producer()
                 for harm in self._deal(dice):
                     if self.report.harms < self._kills:
-                        yield self._harm(world, harm, dice)
-                self._settle(world)
+                        yield self._harm(world, seed, harm, dice)
+                self._settle(world, seed)
         except Exception as error:  # a harness that breaks is a failed round, too
             self._fail(seed, f"{error!r}\nlogs and what was stored: {folder}")
         if not self.report.failures:
@@ -114,7 +114,7 @@ class Soak:
         dice.shuffle(deck)
         return deck
 
-    def _harm(self, world: World, harm: Harm, dice: random.Random) -> str:
+    def _harm(self, world: World, seed: int, harm: Harm, dice: random.Random) -> str:
         time.sleep(dice.uniform(0, _LONGEST_REST_SECONDS))
         started = time.monotonic()
         outcome = harm(world, dice)
@@ -122,10 +122,10 @@ class Soak:
         self.report.add(outcome)
         self.report.most_memory = max(self.report.most_memory, world.service.most_memory())
         recovery = "" if outcome.recovery_seconds is None else f", taken over after {outcome.recovery_seconds:.1f} s"
-        self._say(f"{self.report.harms:4} {name}: {time.monotonic() - started:.1f} s{recovery}")
+        self._say(seed, f"{self.report.harms:4} {name}: {time.monotonic() - started:.1f} s{recovery}")
         return name
 
-    def _settle(self, world: World) -> None:
+    def _settle(self, world: World, seed: int) -> None:
         world.settle()
         self.report.faults += world.proxy.counts()
         published, tally, differences = world.verdict()
@@ -133,14 +133,14 @@ class Soak:
         self.report.tally += tally
         if differences:
             raise AssertionError("\n".join(differences))
-        self._say("     all equal to the oracle")
+        self._say(seed, "     all equal to the oracle")
 
     def _fail(self, seed: int, reason: str) -> None:
         self.report.failures.append(f"seed {seed}: {reason}")
-        self._say(f"FAILED with seed {seed}: {reason}")
+        self._say(seed, f"FAILED: {reason}")
 
-    def _say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+    def _say(self, seed: int, text: str) -> None:
+        self._console.print(f"seed {seed}: {text}", markup=False, highlight=False, soft_wrap=True)
 
 
 def table(report: Report, seed: int, seconds: float, memory: float) -> Table:

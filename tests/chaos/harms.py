@@ -281,5 +281,5 @@ def _await_successors(world: World, task: Task, shards: Collection[str], since: 
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while left := set(shards) - world.service.beats(since, but=task).keys() - world.pipeline.ended():
         assert time.monotonic() < deadline, f"nobody took over {sorted(left)} within {_PATIENCE_SECONDS} s"
-        time.sleep(0.1)
+        time.sleep(0.2)
     return time.monotonic() - since

@@ -86,7 +86,7 @@ class World:
         since = time.monotonic()
         while left := self._open_shard_ids() - self.service.beats(since).keys():
             assert time.monotonic() < since + seconds, f"{sorted(left)} are not processed after {seconds:.0f} s"
-            time.sleep(0.2)
+            time.sleep(0.5)
 
     def _open_shard_ids(self) -> set[str]:
         return {shard["ShardId"] for shard in self.pipeline.open_shards()}
