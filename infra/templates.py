@@ -95,7 +95,8 @@ class Template:
 
     def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
         """Properties of the resources of one type, by logical name."""
-        return {name: r["Properties"] for name, r in self.resources.items() if r["Type"] == f"AWS::{kind}"}
+        found = {n: r for n, r in self._template["Resources"].items() if r["Type"] == f"AWS::{kind}"}
+        return {name: self._properties(name) for name, resource in found.items() if self._exists(resource)}
 
     def container(self, task: str) -> dict[str, Any]:
         """Definition of the only container of a task."""
