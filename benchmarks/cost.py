@@ -328,16 +328,16 @@ def process(interval_seconds: float, cooldown_seconds: float) -> Quotes:
     return Quotes(payloads, rows, sent / len(rows), fmean(sizes), units)
 
 
-_COLUMNS = RowWriter("", Rules(), 1).columns
+_WRITER = RowWriter("", Rules(), 1)
 
 
 def item_bytes(row: Row) -> int:
     """Size of a row as DynamoDB counts it: names and texts as they are, two digits of a number in a byte."""
     size = 0
-    for column, value in zip(_COLUMNS, row, strict=True):
-        if value is not None:
-            size += len(column.name)
-            match column.kind:
+    for name, typed in _WRITER.item(row).items():
+        size += len(name)
+        for kind, value in typed.items():
+            match kind:
                 case "N":
                     digits = value.replace(".", "").strip("-0")
                     size += 1 + math.ceil(len(digits) / 2) + value.startswith("-")
@@ -352,7 +352,7 @@ def item_bytes(row: Row) -> int:
 
 def archived_bytes(quotes: Quotes, ticks: int) -> float:
     """Bytes that a tick takes in the archive, in objects of so many ticks."""
-    lines, rows = GzipLines(), ParquetRows(_COLUMNS)
+    lines, rows = GzipLines(), ParquetRows(_WRITER.columns)
     for payload, row in zip(quotes.payloads[-ticks:], quotes.rows[-ticks:], strict=True):
         lines.append(payload)
         rows.append(row)

@@ -131,7 +131,7 @@ def steps(sent: list[bytes]) -> list[Step]:
         Step("detect", detect, "deques and statistics", lambda: ordinary_detection(as_dicts)),
         Step(
             "rows and items",
-            lambda: [writer.item_json(writer.accepted(t, d, record)) for t, d in zip(ticks, detections, strict=True)],
+            lambda: writer.items_json([writer.accepted(t, d, record) for t, d in zip(ticks, detections, strict=True)]),
             "boto3's serializer",
             lambda: [_serialized(tick) for tick in as_dicts],
         ),

@@ -1,7 +1,8 @@
 """A processed tick as the stores see it: one row, whose columns are defined here and nowhere else."""
 
-from functools import lru_cache
-from operator import itemgetter
+from collections.abc import Sequence
+from itertools import repeat
+from math import nan
 from typing import Any, NamedTuple
 
 import msgspec
@@ -26,10 +27,14 @@ class Column(NamedTuple):
 
 
 Row = tuple[Any, ...]
-"""Values in the order of the columns: text for S and N, a tuple of text for SS, True for BOOL, None for absent."""
+"""Values in the order of the columns: text for S, an integer in units of 10^-places for N, a tuple of text for SS, True
+for BOOL, None for absent."""
 
 _NO_INDICATORS = (None,) * 8
 """From the averages to the trend."""
+
+_EXACT = 10**15
+"""Decimals of up to 15 digits are doubles of their own: below this, a double's shortest text is the decimal itself."""
 
 
 class RowWriter:
@@ -79,17 +84,11 @@ class RowWriter:
             Column("arrived_at", "S"),
             Column("expires_at", "N"),
         )
-        # Text that needs no escaping, which is nearly all of a row, is only wrapped.
-        others = [
-            index
-            for index, column in enumerate(self.columns)
-            if column.kind in {"SS", "BOOL"} or column.name in {"source", "partition_key", "record_index"}
-        ]
-        plain = [index for index in range(len(self.columns)) if index not in others]
-        self._plain, self._others = itemgetter(*plain), itemgetter(*others)
-        self._heads = [f'"{self.columns[index].name}":{{"{self.columns[index].kind}":"' for index in plain]
-        self._all_plain = ",".join(f'{head}%s"}}' for head in self._heads)
-        self._other_columns = [self.columns[index] for index in others]
+        # Text that needs no escaping, and numbers, which nearly all of a row is, are only wrapped.
+        self._wrapped = [index for index, column in enumerate(self.columns) if _is_wrapped(column)]
+        self._others = [index for index, column in enumerate(self.columns) if not _is_wrapped(column)]
+        self._attributes = [f'"{column.name}":{{"{column.kind}":"%s"}}' for column in self.columns]
+        self._all_wrapped = "{" + ",".join(self._attributes[index] for index in self._wrapped)
         self._shard_id = shard_id
         self._retention_seconds = retention_days * 24 * 3600
 
@@ -97,13 +96,13 @@ class RowWriter:
         """Row of a tick that detection saw."""
         alerts = detection.alerts
         indicators = (
-            None if detection.sma_fast is None else decimal_text(detection.sma_fast),
-            None if detection.sma_slow is None else decimal_text(detection.sma_slow),
-            _micro_text(detection.z_score),
-            None if detection.bollinger_upper is None else decimal_text(detection.bollinger_upper),
-            None if detection.bollinger_lower is None else decimal_text(detection.bollinger_lower),
-            tuple(alert.rule for alert in alerts) or None,
-            tuple(alert.rule for alert in alerts if alert.suppressed) or None,
+            detection.sma_fast,
+            detection.sma_slow,
+            detection.z_score,
+            detection.bollinger_upper,
+            detection.bollinger_lower,
+            tuple(alert.rule for alert in alerts) if alerts else None,
+            tuple(alert.rule for alert in alerts if alert.suppressed) or None if alerts else None,
             (None, "up", "down")[detection.sides[0]],
             None,
             None,
@@ -130,31 +129,72 @@ class RowWriter:
             None if record.partition_key == tick.symbol else record.partition_key,
             self._shard_id,
             record.sequence_number,
-            str(record.sub_sequence_number),
-            None if record.record_index is None else str(record.record_index),
+            record.sub_sequence_number,
+            record.record_index,
             timestamp_of(arrived_ms),
-            str(arrived_ms // 1000 + self._retention_seconds),
+            arrived_ms // 1000 + self._retention_seconds,
         )
 
     def item(self, row: Row) -> dict[str, dict[str, Any]]:
         """Write a row as a DynamoDB item, for calls that take one."""
         return {
-            column.name: {column.kind: value}
+            column.name: {column.kind: _number_text(value, column.places) if column.kind == "N" else value}
             for column, value in zip(self.columns, row, strict=True)
             if value is not None
         }
 
-    def item_json(self, row: Row) -> str:
-        """Write a row as the JSON of a DynamoDB item, for requests whose body is built directly."""
-        texts = self._plain(row)
-        if None in texts:
-            attributes = [f'{head}{text}"}}' for head, text in zip(self._heads, texts, strict=True) if text is not None]
-        else:
-            attributes = [self._all_plain % texts]  # nothing is absent: the common case, in one stroke
-        for (name, kind, *_), value in zip(self._other_columns, self._others(row), strict=True):
-            if value is not None:
-                attributes.append(f'"{name}":{{"{kind}":{msgspec.json.encode(value).decode()}}}')
-        return "{" + ",".join(attributes) + "}"
+    def items_json(self, rows: Sequence[Row]) -> list[str]:
+        """Write rows as the JSON of DynamoDB items, for requests whose body is built directly."""
+        if not rows:
+            return []
+        by_column = list(zip(*rows, strict=True))
+        wrapped = zip(*(_texts(by_column[index], self.columns[index].places) for index in self._wrapped), strict=True)
+        others = (_attributes(self.columns[index], by_column[index]) for index in self._others)
+        beginnings = [self._beginning(texts) if None in texts else self._all_wrapped % texts for texts in wrapped]
+        return list(map("".join, zip(beginnings, *filter(None, others), repeat("}"))))
+
+    def _beginning(self, texts: tuple[Any, ...]) -> str:
+        """Write what is there of the wrapped values."""
+        wrapped = zip(self._wrapped, texts, strict=True)
+        return "{" + ",".join(self._attributes[index] % text for index, text in wrapped if text is not None)
+
+
+def _is_wrapped(column: Column) -> bool:
+    return column.kind in {"S", "N"} and column.name not in {"source", "partition_key", "record_index"}
+
+
+def _texts(values: Sequence[Any], places: int) -> Sequence[Any]:
+    """Write a column's decimals, all in one stroke; what is text already, or will be, stays."""
+    if not places:
+        return values
+    unit = float(10**places)
+    doubles = [value / unit if value is not None and -_EXACT < value < _EXACT else nan for value in values]
+    written = msgspec.json.encode(doubles)[1:-1].decode() + ","
+    texts = written.replace(".0,", ",").split(",")[:-1]
+    if "n" not in written and "e" not in written:
+        return texts
+    return [
+        text if text != "null" and "e" not in text else None if value is None else decimal_text(value, places)
+        for text, value in zip(texts, values, strict=True)
+    ]
+
+
+def _attributes(column: Column, values: Sequence[Any]) -> list[str] | None:
+    """Write a column that is seldom there, or needs escaping; None if no row has it."""
+    different = set(values)
+    if different == {None}:
+        return None
+    texts = {value: _attribute(column, value) for value in different if value is not None}
+    return [texts.get(value, "") for value in values]
+
+
+def _attribute(column: Column, value: Any) -> str:  # noqa: ANN401  (whatever a column has)
+    text = str(value) if column.kind == "N" else value
+    return f',"{column.name}":{{"{column.kind}":{msgspec.json.encode(text).decode()}}}'
+
+
+def _number_text(value: int, places: int) -> str:
+    return decimal_text(value, places) if places else str(value)
 
 
 def _quote(tick: Tick) -> tuple[Any, ...]:
@@ -162,22 +202,13 @@ def _quote(tick: Tick) -> tuple[Any, ...]:
     return (
         tick.symbol,
         tick.timestamp,
-        decimal_text(tick.price),
-        _price_text(tick.open),
-        _price_text(tick.high),
-        _price_text(tick.low),
-        _price_text(close),
-        None if close is None else decimal_text(tick.price - close),
-        _micro_text(change_percent(tick)),
-        None if tick.volume is None else str(tick.volume),
+        tick.price,
+        tick.open,
+        tick.high,
+        tick.low,
+        close,
+        None if close is None else tick.price - close,
+        change_percent(tick),
+        tick.volume,
         tick.source,
     )
-
-
-@lru_cache(maxsize=4096)  # a session's open, high, low and previous close come again and again
-def _price_text(units: int | None) -> str | None:
-    return None if units is None else decimal_text(units)
-
-
-def _micro_text(units: int | None) -> str | None:
-    return None if units is None else decimal_text(units, 6)

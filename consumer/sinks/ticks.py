@@ -33,7 +33,7 @@ class TicksTable:
 
     def write(self, rows: Sequence[Row]) -> None:
         """Store rows of accepted ticks; returns when all of them are durable."""
-        self._putter.put_all(self._table, [self._rows.item_json(row) for row in rows])
+        self._putter.put_all(self._table, self._rows.items_json(rows))
 
     def write_if_absent(self, row: Row) -> Place:
         """Store the row of a late tick unless its (symbol, timestamp) is taken; says who has the place now."""

@@ -43,8 +43,8 @@ def test_case(case: Case) -> None:
         tick = decoder.decode(data, _ARRIVED_MS)  # noqa: PLW2901  (as the consumer reads it)
         detection = detector.detect(states[tick.symbol], tick)
         record = Record(data, tick.symbol, "1", 0, _ARRIVED_MS)
-        values = zip(writer.columns, writer.accepted(tick, detection, record), strict=True)
-        rows.append({column.name: value for column, value in values if value is not None})
+        item = writer.item(writer.accepted(tick, detection, record))
+        rows.append({name: value for name, typed in item.items() for value in typed.values()})
         suppressed += sum(alert.suppressed for alert in detection.alerts)
         alerts += [
             {

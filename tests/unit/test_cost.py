@@ -116,12 +116,12 @@ def test_the_failover_time_is_the_consumers(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("name", "value", "size"),
     [
-        ("price", "27", 2),
-        ("price", "-27", 3),
-        ("price", "461", 3),
-        ("price", "43.58", 3),
-        ("price", "0", 1),
-        ("price", "1000000", 2),
+        ("price", 27 * 10**9, 2),
+        ("change", -27 * 10**9, 3),
+        ("price", 461 * 10**9, 3),
+        ("price", 43_580_000_000, 3),
+        ("change", 0, 1),
+        ("price", 10**15, 2),
         ("source", "Zürich", 7),
         ("anomalies", ("z_score", "bollinger"), 16),
         ("late", True, 1),

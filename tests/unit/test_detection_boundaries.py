@@ -1,5 +1,6 @@
 """The six rules exactly on, just below and just above their thresholds, and against the oracle on random ticks."""
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from math import isqrt
@@ -419,11 +420,12 @@ _INTERNAL = {"sides", "shard_id", "sequence_number", "sub_sequence_number", "arr
 
 
 def _row_of(writer: RowWriter, one: Tick, detection: Detection) -> dict[str, Any]:
-    row = writer.accepted(one, detection, Record(b"", one.symbol, "1", 0, START_MS))
+    [written] = writer.items_json([writer.accepted(one, detection, Record(b"", one.symbol, "1", 0, START_MS))])
     return {
-        column.name: _WRITER_KINDS[column.kind](value)
-        for column, value in zip(writer.columns, row, strict=True)
-        if value is not None and column.name not in _INTERNAL
+        name: _WRITER_KINDS[kind](value)
+        for name, typed in json.loads(written).items()
+        for kind, value in typed.items()
+        if name not in _INTERNAL
     }
 
 
