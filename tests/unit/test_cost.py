@@ -141,6 +141,13 @@ def test_the_cooldown_saves_alerts() -> None:
     assert 0 < shares[-1] < shares[0] < 0.3
 
 
+def test_the_cooldown_saves_nothing_that_follows_what_fires() -> None:
+    """Rules fire as often whatever the pace of quotes is; at ten a second nearly all of it is held back."""
+    slow, fast = process(30, 300), process(0.1, 300)
+    assert slow.fired == fast.fired
+    assert fast.alerts < fast.fired / 30
+
+
 def test_a_small_one_is_billed_for_what_it_has() -> None:
     """One shard, a quarter of an ARM processor with a gigabyte, one address, three metrics, two alarms."""
     lines = Bill(ONE_SMALL).lines()
