@@ -190,7 +190,7 @@ def whole_path(sent: list[bytes]) -> Step:
     daemon = _Daemon()
     process = ShardProcess(ShardProcessor(config), daemon, daemon, io.StringIO())
     half = len(sent) // 2
-    starting = {"action": "initialize", "shardId": "shardId-000000000000"}
+    starting = {"action": "initialize", "shardId": "shardId-000000000000", "sequenceNumber": "TRIM_HORIZON"}
     daemon.lines = [json.dumps(starting).encode(), message(sent[:half])]
     process.run()  # clients, connections, recovery and the first alerts: once in a process's life
     table = boto3.resource("dynamodb").Table("ticks")

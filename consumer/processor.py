@@ -1,14 +1,14 @@
 """One shard, batch by batch, in the order of effects that loses nothing and doubles nothing.
 
-decode - detect - alerts - ticks - archive - checkpoint: nothing is checkpointed before its effects are durable, and
-every effect is idempotent, so stopping at any moment is the same as crashing, and both are harmless.
+decode - detect - alerts - ticks - archive - snapshot - checkpoint: nothing is checkpointed before its effects are
+durable, and every effect is idempotent, so stopping at any moment is the same as crashing, and both are harmless. A
+batch is cut where a chunk of the archive ends, so that the snapshot there is of the very records that it covers.
 """
 
 import logging
 import sys
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
 from typing import Concatenate, NamedTuple, ParamSpec
@@ -22,11 +22,11 @@ from common.errors import UserError
 from common.health import Pulse
 from common.tick import NotATickError, Tick, TickDecoder
 from consumer.config import ShardConfig
-from consumer.detection import Alert, Detector, SymbolState
+from consumer.detection import Alert, Detector
 from consumer.handover import give_up_lease
+from consumer.memory import Memory, UnusableError
 from consumer.origin import require_same_stream
 from consumer.protocol import Record
-from consumer.recovery import Recovery
 from consumer.shards import Shard, read_shards
 from consumer.sinks.alerts import AlertSink
 from consumer.sinks.archive import Archive, Chunk
@@ -34,13 +34,12 @@ from consumer.sinks.dynamodb import BatchPutter
 from consumer.sinks.row import Row, RowWriter
 from consumer.sinks.ticks import Place, TicksTable
 from consumer.skips import RecordsSkippedError, Skips
+from consumer.snapshots import END, Snapshots
 from consumer.unpacking import unpack
 
 log = logging.getLogger(__name__)
 
 _REQUESTS_AT_A_TIME = 8
-_MOST_STATES = 10_000
-"""With full windows a state takes 4.3 kB: 43 MB, which four shards' processes have left in a task of 1 GB."""
 
 _RETRYABLE_CHECKPOINT_ERRORS = ("ThrottlingException", "KinesisClientLibDependencyException")
 
@@ -105,8 +104,7 @@ class ShardProcessor:
         self._config = config
         self._decoder = TickDecoder(config.max_clock_skew_seconds, config.field_map)
         self._detector = Detector(config.rules)
-        self._states: OrderedDict[str, SymbolState] = OrderedDict()  # by their last record, oldest first
-        self._forgotten = 0
+        self._memory = Memory(self._detector, config.retention_days)
         self._lease_is_lost = False
         self.shard_id = ""
         self._pulse = Pulse()
@@ -116,8 +114,8 @@ class ShardProcessor:
         self._warned = False
 
     @_or_exit
-    def initialize(self, shard_id: str) -> None:
-        """Open the stores for ``shard_id``."""
+    def initialize(self, shard_id: str, checkpoint: str | None) -> None:
+        """Open the stores for ``shard_id``, and remember what was known of it at its last checkpoint."""
         config = self._config
         self.shard_id = shard_id
         self._skips.expect()
@@ -135,19 +133,11 @@ class ShardProcessor:
             retention_days=config.retention_days,
             pool=pool,
         )
-        self._archive = Archive(
-            aws.client("s3"), config.archive_bucket, shard_id, self._rows.columns, config.archive_seconds
-        )
+        s3 = aws.client("s3")
+        self._archive = Archive(s3, config.archive_bucket, shard_id, self._rows.columns, config.archive_seconds)
         self._shard = Shard(shard_id, read_shards(config.stream_name))
-        self._recovery = Recovery(
-            dynamodb,
-            ticks_table=config.ticks_table,
-            alerts_table=config.alerts_table,
-            shard_id=shard_id,
-            strangers=self._shard.strangers,
-            detector=self._detector,
-            pool=pool,
-        )
+        self._snapshots = Snapshots(s3, config.archive_bucket, config.application_name, shard_id)
+        self._remember(checkpoint)
         self._pulse.begin(shard_id)
         log.info("shard_started", extra={"shard_id": shard_id})
 
@@ -161,13 +151,10 @@ class ShardProcessor:
         self._skips.check()
         records = self._new(records)
         if records:
-            for record, outcome in self._process(records):
-                complete = (
-                    self._archive.add_reject(record, outcome.reason)
-                    if isinstance(outcome, _Quarantined)
-                    else self._archive.add(record, outcome)
-                )
-                self._finish(complete, checkpointer, millis_behind_latest)
+            for number, part in enumerate(self._archive.cut(records)):
+                if number:
+                    self._finish(self._archive.take(), checkpointer, millis_behind_latest)
+                self._process(part)
         elif not millis_behind_latest:
             self._finish(self._archive.take_past(int(time.time() * 1000)), checkpointer, millis_behind_latest)
         self._pulse.beat()
@@ -185,7 +172,9 @@ class ShardProcessor:
         self._skips.check()
         self._finish(self._archive.take(), checkpointer, 0)
         require_same_stream(self._config.application_name, self._config.stream_name)
+        self._snapshots.write(END, self._memory.save())
         self._checkpoint(checkpointer.checkpoint)
+        self._snapshots.follow(END)
         self._stop("shard_ended")
 
     @_or_exit
@@ -194,6 +183,24 @@ class ShardProcessor:
         self._give_up()
         give_up_lease(self._dynamodb, self._config.application_name, self.shard_id, self._config.worker_id)
         self._stop("shutdown_requested")
+
+    def _remember(self, checkpoint: str | None) -> None:
+        """Take up the memory that belongs to a checkpoint; without one, that of the shard's parents."""
+        found = (
+            self._snapshots.of_parents(self._shard.parents) if checkpoint is None else self._snapshots.at(checkpoint)
+        )
+        for key, body in found:
+            about = {"shard_id": self.shard_id, "key": key}
+            if body is None:
+                log.warning("snapshot_missing", extra={**about, "cost": "averages and sides start afresh"})
+                continue
+            try:
+                changed = self._memory.load(body)
+            except UnusableError as error:
+                log.warning("snapshot_unusable", extra={**about, "error": str(error)})
+            else:
+                if changed:
+                    log.warning("snapshot_of_other_rules", extra={**about, "changed": changed})
 
     def _new(self, records: list[Record]) -> list[Record]:
         """Leave out what came before: the KCL may hand a batch over again when it restarts its reading of a shard."""
@@ -218,17 +225,20 @@ class ShardProcessor:
         self._pulse.end()
         log.info("shard_stopped", extra={"shard_id": self.shard_id, "reason": reason})
 
-    def _process(self, batch: list[Record]) -> Iterable[tuple[Record, Row | _Quarantined | None]]:
-        """Make a batch's rows and alerts durable; what became of each tick, with its record, is for the archive."""
+    def _process(self, batch: list[Record]) -> None:
+        """Make a batch's rows and alerts durable, then add what became of each tick to the archive's open chunk."""
         records, ticks = self._read(batch)
-        self._recover(records, ticks)
+        self._warn_of_foreign_keys(records, ticks)
         alerts: list[tuple[Alert, int]] = []
         outcomes = [self._detect(record, tick, alerts) for record, tick in zip(records, ticks, strict=True)]
         self._alerts.deliver(alerts)
         self._ticks.write([outcome for outcome in outcomes if type(outcome) is tuple])
-        settled = [self._settle(record, outcome) for record, outcome in zip(records, outcomes, strict=True)]
-        self._forget(ticks)
-        return zip(records, settled, strict=True)
+        for record, outcome in zip(records, outcomes, strict=True):
+            settled = self._settle(record, outcome)
+            if isinstance(settled, _Quarantined):
+                self._archive.add_reject(record, settled.reason)
+            else:
+                self._archive.add(record, settled)
 
     def _read(self, batch: list[Record]) -> tuple[list[Record], list[_Read]]:
         """Decode a batch; a record that holds several ticks becomes as many."""
@@ -250,36 +260,18 @@ class ShardProcessor:
             return _Quarantined(str(error))
         return tick if self._shard.takes(record.partition_key) else _Misplaced(tick)
 
-    def _recover(self, records: list[Record], ticks: list[_Read]) -> None:
-        """Rebuild the states of symbols that this process sees for the first time, or has forgotten."""
-        first_records: dict[str, Record] = {}
-        for record, tick in zip(records, ticks, strict=True):
-            if isinstance(tick, Tick) and tick.symbol not in self._states:
-                first_records.setdefault(tick.symbol, record)
-        if first_records:
-            self._states.update(self._recovery.states(first_records))
-            self._warn_of_foreign_keys(first_records)
-
-    def _forget(self, ticks: list[_Read]) -> None:
-        """Drop the states of symbols that were silent for longest, if there are too many: the tables have them."""
-        for symbol in {tick.symbol for tick in ticks if isinstance(tick, Tick)}:
-            self._states.move_to_end(symbol)
-        while len(self._states) > _MOST_STATES:
-            self._states.popitem(last=False)
-            self._forgotten += 1
-
-    def _warn_of_foreign_keys(self, first_records: Mapping[str, Record]) -> None:
+    def _warn_of_foreign_keys(self, records: Iterable[Record], ticks: Iterable[_Read]) -> None:
         """Say once, where it matters, that a symbol comes under a key that is not its own."""
         if self._shard.is_whole_stream or self._warned:
             return
-        for symbol, record in first_records.items():
-            if record.partition_key != symbol:
+        for record, tick in zip(records, ticks, strict=True):
+            if isinstance(tick, Tick) and record.partition_key != tick.symbol:
                 self._warned = True
                 log.warning(
                     "foreign_partition_key",
                     extra={
                         "shard_id": self.shard_id,
-                        "symbol": symbol,
+                        "symbol": tick.symbol,
                         "partition_key": record.partition_key,
                         "see": "docs/contract.md, A tick that two shards see",
                     },
@@ -289,7 +281,7 @@ class ShardProcessor:
     def _detect(self, record: Record, tick: _Read, alerts: list[tuple[Alert, int]]) -> _Outcome:
         if not isinstance(tick, Tick):
             return tick
-        state = self._states[tick.symbol]
+        state = self._memory.recall(tick.symbol, record.approximate_arrival_timestamp).state
         try:
             if state.last is not None and tick.timestamp <= state.last.timestamp:
                 if tick.timestamp < state.last.timestamp:
@@ -328,23 +320,25 @@ class ShardProcessor:
         return _DUPLICATE if place is Place.SAME_PRICE else self._rows.conflict(tick, record)
 
     def _finish(self, chunk: Chunk | None, checkpointer: Checkpointer, millis_behind_latest: int | None) -> None:
-        """Write a complete chunk, then checkpoint the last record it covers."""
+        """Write a complete chunk and the snapshot after it, then checkpoint the last record it covers."""
         if chunk is None:
             return
         objects = self._archive.write(chunk)
         last = chunk.last
+        self._snapshots.write(last.checkpoint, self._memory.save())
         self._checkpoint(lambda: checkpointer.checkpoint(last.sequence_number, last.sub_sequence_number))
+        self._snapshots.follow(last.checkpoint)
         log.info(
             "archived",
             extra={
                 "shard_id": self.shard_id,
                 **self._archive.summary(chunk),
                 "objects": objects,
-                "symbols_forgotten": self._forgotten,
+                "symbols_forgotten": self._memory.forgotten,
                 "millis_behind_latest": millis_behind_latest,
             },
         )
-        self._forgotten = 0
+        self._memory.forgotten = 0
 
     def _checkpoint(self, checkpoint: Callable[[], None]) -> None:
         """Checkpoint, patiently."""

@@ -28,12 +28,22 @@ class Record(msgspec.Struct, tag_field="action", tag="record", rename="camel", g
         """Where the record stands in its shard: comparable, greater is later; the same for all parts of one."""
         return int(self.sequence_number), self.sub_sequence_number
 
+    @property
+    def checkpoint(self) -> str:
+        """What the checkpoint after this record is called."""
+        return checkpoint_name(self.sequence_number, self.sub_sequence_number)
+
+
+def checkpoint_name(sequence_number: str, sub_sequence_number: int) -> str:
+    """Name a checkpoint: ``495…-0``."""
+    return f"{sequence_number}-{sub_sequence_number}"
+
 
 class RecordProcessor(Protocol):
     """What the daemon tells the process of a shard; every call is answered when it returns."""
 
-    def initialize(self, shard_id: str) -> None:
-        """Before anything else, once."""
+    def initialize(self, shard_id: str, checkpoint: str | None) -> None:
+        """Before anything else, once; the checkpoint is the last one that was made of the shard, if there is one."""
 
     def process_records(
         self, records: list[Record], millis_behind_latest: int | None, checkpointer: Checkpointer
@@ -62,9 +72,13 @@ class _Message(msgspec.Struct, tag_field="action", rename="camel"):
 class _Initialize(_Message, tag="initialize"):
     action: ClassVar = "initialize"
     shard_id: str
+    sequence_number: str
+    sub_sequence_number: int | None = None
 
     def dispatch(self, checkpointer: Checkpointer, processor: RecordProcessor) -> None:
-        processor.initialize(self.shard_id)
+        begins = not self.sequence_number.isdecimal()  # it is TRIM_HORIZON or another place in the stream
+        checkpoint = None if begins else checkpoint_name(self.sequence_number, self.sub_sequence_number or 0)
+        processor.initialize(self.shard_id, checkpoint)
 
 
 class _ProcessRecords(_Message, tag="processRecords"):

@@ -1,4 +1,4 @@
-"""One shard among those of its stream: which partition keys are its own, and whose rows are of its past."""
+"""One shard among those of its stream: which partition keys are its own, and which shards it comes from."""
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -30,8 +30,8 @@ class Shard:
     """
 
     def __init__(self, shard_id: str, shards: Mapping[str, "ShardTypeDef"]) -> None:
-        self.strangers = shards.keys() - _and_ancestors(shard_id, shards)
-        """Shards whose records are not the past of this one's."""
+        self.parents = tuple(_parents(shards[shard_id])) if shard_id in shards else ()
+        """The shards that it was split or merged from, as long as ListShards knows it."""
         self._hashes = _hashes(shards[shard_id]) if shard_id in shards else _ALL_HASHES
         self._holds = lru_cache(_KEYS_REMEMBERED)(self._holds_hash_of)
 
@@ -66,14 +66,6 @@ def read_shards(stream_name: str) -> dict[str, "ShardTypeDef"]:
 def _hashes(shard: "ShardTypeDef") -> range:
     keys = shard["HashKeyRange"]
     return range(int(keys["StartingHashKey"]), int(keys["EndingHashKey"]) + 1)
-
-
-def _and_ancestors(shard_id: str, shards: Mapping[str, "ShardTypeDef"]) -> set[str]:
-    found, waiting = set(), [shard_id]
-    while waiting:
-        found.add(shard := waiting.pop())
-        waiting += _parents(shards[shard]) if shard in shards else ()
-    return found
 
 
 def _parents(shard: "ShardTypeDef") -> Iterator[str]:

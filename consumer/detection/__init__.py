@@ -4,7 +4,7 @@ No input or output, no clock, no AWS, no logging. All decisions are made on inte
 bits and one absurd price does not stay in a running sum for ever.
 """
 
-from consumer.detection.detector import Alert, Detection, Detector, SymbolState
+from consumer.detection.detector import Alert, Detection, Detector, SavedState, SymbolState
 from consumer.detection.rules import RULES, Rules
 
-__all__ = ["RULES", "Alert", "Detection", "Detector", "Rules", "SymbolState"]
+__all__ = ["RULES", "Alert", "Detection", "Detector", "Rules", "SavedState", "SymbolState"]

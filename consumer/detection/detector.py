@@ -29,6 +29,7 @@ MICRO = 10**6
 rounded half to even."""
 
 _ON_PRICES = (SMA_CROSS, BOLLINGER, PRICE_LEVEL)
+_LARGE = 2**63
 _NO_SIDES: Sides = (NONE, NONE, NONE, NONE, NONE, NONE)
 _SIDE_LETTERS = {1: "u", 0: "-", -1: "d"}
 _LETTER_SIDES = {letter: side for side, letter in _SIDE_LETTERS.items()}
@@ -81,13 +82,29 @@ class SymbolState:
         """(rule, direction) -> timestamp of the last alert that was sent, not suppressed."""
 
 
+class SavedState(msgspec.Struct, array_like=True):
+    """A state in a snapshot: the last tick, the windows' values, sides as `write_sides` has them, alerts sent.
+
+    Prices are in 10⁻⁹, returns in 10⁻⁹ too, as text where they are too large for msgpack's integers.
+    """
+
+    timestamp: str
+    price: int
+    previous_close: int | None
+    volume: int | None
+    prices: list[int]
+    returns: list[int | str]
+    deltas: list[int]
+    sides: str
+    sent: list[tuple[str, str, str]]
+    """Rule, direction and timestamp of the last alert of each."""
+
+
 class Detector:
     """Applies the rules to accepted ticks: those later than the last one of their symbol."""
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
-        self.history = max(rules.sma_slow, rules.z_score_window + 1, rules.volume_window + 1)
-        """How many ticks fill every window."""
         self._fast, self._slow = rules.sma_fast, rules.sma_slow
         self._move = Ratio.of(rules.price_move_percent)
         self._move_reset = Ratio.of(rules.price_move_reset_percent)
@@ -103,17 +120,56 @@ class Detector:
         """Memory of a symbol that was never seen."""
         return SymbolState(self.rules)
 
-    def restore(self, ticks: list[Tick], sides: Sides, sent: dict[tuple[str, str], str]) -> SymbolState:
-        """Rebuild a state from the last accepted ticks, oldest first, and what was remembered with the newest.
+    def save(self, state: SymbolState) -> SavedState:
+        """Write down the memory of a symbol that was seen."""
+        last = state.last
+        if last is None:
+            raise ValueError("there is nothing to save of a symbol without a tick")
+        return SavedState(
+            last.timestamp,
+            last.price,
+            last.previous_close,
+            last.volume,
+            state.prices.values,
+            [value if abs(value) < _LARGE else str(value) for value in state.returns.values],
+            state.deltas.values,
+            write_sides(state.sides),
+            [(rule, direction, timestamp) for (rule, direction), timestamp in state.sent.items()],
+        )
 
-        `history` ticks give the very state that was lost.
+    def restore(self, symbol: str, saved: SavedState, rules: Rules) -> SymbolState:
+        """Rebuild the state that was saved under ``rules``: the very same, if these are the detector's.
+
+        If they are others, windows keep what fits, and the sides of rules whose numbers have changed start afresh.
+
+        Raises
+        ------
+        ValueError
+            `save` has not written this.
+
         """
         state = self.new_state()
-        for tick in ticks:
-            self.detect(state, tick)
-        state.sides = sides
-        state.sent = sent
+        state.prices.fill(saved.prices)
+        state.fast_total = sum(state.prices.values[-self._fast :])
+        state.returns.fill([int(value) for value in saved.returns])
+        state.deltas.fill(saved.deltas)
+        state.last = Tick(
+            symbol, saved.timestamp, saved.price, previous_close=saved.previous_close, volume=saved.volume
+        )
+        state.sides = self._still_right(symbol, read_sides(saved.sides), rules)
+        state.sent = {(rule, direction): timestamp for rule, direction, timestamp in saved.sent}
         return state
+
+    def _still_right(self, symbol: str, sides: Sides, rules: Rules) -> Sides:
+        """Sides that were found under ``rules``, without those that depend on other numbers now."""
+        if rules == self.rules:
+            return sides
+        same = [all(getattr(rules, name) == getattr(self.rules, name) for name in each.numbers) for each in RULES]
+        same[PRICE_LEVEL] = rules.level(symbol) == self.rules.level(symbol)
+        cross, move, z_score, band, spike, level = (
+            side if kept else NONE for side, kept in zip(sides, same, strict=True)
+        )
+        return cross, move, z_score, band, spike, level
 
     def detect(self, state: SymbolState, tick: Tick) -> Detection:  # noqa: C901, PLR0912, PLR0915  (straight on: the hot path)
         """Say what an accepted tick means, and remember it in ``state``."""
@@ -190,7 +246,7 @@ class Detector:
         self, state: SymbolState, tick: Tick, before: Sides, detection: Detection, delta: int | None
     ) -> tuple[Alert, ...]:
         alerts = []
-        for index, (name, severity, fires_from_none) in enumerate(RULES):
+        for index, (name, severity, fires_from_none, _) in enumerate(RULES):
             side, side_before = detection.sides[index], before[index]
             if side in (NONE, side_before) or (side_before == NONE and not fires_from_none):
                 continue

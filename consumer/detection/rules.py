@@ -18,15 +18,22 @@ class Rule(NamedTuple):
     severity: str
     fires_from_none: bool
     """False for rules whose first side is a starting point, not a change."""
+    numbers: tuple[str, ...]
+    """The fields of `Rules` that its side depends on; a level is a symbol's own, see `Rules.level`."""
 
 
 RULES = (
-    Rule("sma_cross", "info", fires_from_none=False),
-    Rule("price_move", "critical", fires_from_none=True),
-    Rule("z_score", "warning", fires_from_none=True),
-    Rule("bollinger", "info", fires_from_none=True),
-    Rule("volume_spike", "warning", fires_from_none=True),
-    Rule("price_level", "critical", fires_from_none=False),
+    Rule("sma_cross", "info", fires_from_none=False, numbers=("sma_fast", "sma_slow")),
+    Rule(
+        "price_move",
+        "critical",
+        fires_from_none=True,
+        numbers=("price_move_percent", "price_move_reset_percent"),
+    ),
+    Rule("z_score", "warning", fires_from_none=True, numbers=("z_score_window", "z_score_threshold")),
+    Rule("bollinger", "info", fires_from_none=True, numbers=("sma_slow", "bollinger_width")),
+    Rule("volume_spike", "warning", fires_from_none=True, numbers=("volume_window", "volume_spike_ratio")),
+    Rule("price_level", "critical", fires_from_none=False, numbers=()),
 )
 """In the order of a state's ``sides``."""
 
@@ -48,6 +55,10 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     price_levels: dict[str, Decimal] = {}
     alert_threshold: Decimal | None = None
     alert_cooldown_seconds: int = 300
+
+    def level(self, symbol: str) -> Decimal | None:
+        """The level that price_level compares a symbol with."""
+        return self.price_levels.get(symbol, self.alert_threshold)
 
 
 class Ratio(NamedTuple):

@@ -34,6 +34,13 @@ class Window:
         else:
             self.full = len(values) == self.size
 
+    def fill(self, values: list[int]) -> None:
+        """Begin with the newest of ``values``, oldest first, that there is room for."""
+        self.values = values[-self.size :]
+        self.full = len(self.values) == self.size
+        self.total = sum(self.values)
+        self.squares = sum(value * value for value in self.values)
+
     def clear(self) -> None:
         """Forget every value."""
         self.values.clear()

@@ -5,6 +5,7 @@ writes it again, after a crash or as a paused zombie, writes the same bytes to t
 """
 
 import base64
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,7 +30,6 @@ class Chunk:
         self.window = window
         self.first = first
         self.last = first
-        self.payload_bytes = 0
         self.payloads = GzipLines()
         self.rows = ParquetRows(columns)
         self.rejects = GzipLines()
@@ -60,38 +60,48 @@ class Archive:
         self._columns = columns
         self._window_ms = window_seconds * 1000
         self._open: Chunk | None = None
+        self._open_bytes = 0
+        """The size of its records."""
 
-    def add(self, record: Record, row: Row | None) -> Chunk | None:
-        """Take a tick's record, and its row unless it is a duplicate; returns the chunk that this completes.
+    def cut(self, records: Sequence[Record]) -> Iterator[list[Record]]:
+        """Cut a batch where chunks end: the first part, which may be empty, goes on with the open chunk.
 
-        The parts of a record that holds several ticks are in one chunk: a checkpoint covers whole records.
+        Each other part begins a chunk, and is given out only when the one before it may be taken out.
         """
-        chunk, complete = self._chunk_for(record)
+        window, size = (self._open.window, self._open_bytes) if self._open else (None, 0)
+        part: list[Record] = []
+        for record in records:
+            its_window = record.approximate_arrival_timestamp // self._window_ms
+            if window is None:
+                window = its_window
+            elif its_window > window or size + len(record.data) > MAX_CHUNK_BYTES:
+                yield part
+                part, window, size = [], its_window, 0
+            part.append(record)
+            size += len(record.data)
+        self._open_bytes = size
+        yield part
+
+    def add(self, record: Record, row: Row | None) -> None:
+        """Take a tick's record, and its row unless it is a duplicate."""
+        chunk = self._chunk_with(record)
         # a payload is valid JSON, where line breaks stand between tokens only
         chunk.payloads.append(record.data.replace(b"\n", b" ").replace(b"\r", b" "))
         if row is not None:
             chunk.rows.append(row)
-        return complete
 
-    def add_reject(self, record: Record, reason: str) -> Chunk | None:
-        """Take a record that is no tick; returns the chunk that this completes."""
-        chunk, complete = self._chunk_for(record)
-        chunk.rejects.append(self._reject_json(record, reason))
-        return complete
+    def add_reject(self, record: Record, reason: str) -> None:
+        """Take a record that is no tick."""
+        self._chunk_with(record).rejects.append(self._reject_json(record, reason))
 
-    def _chunk_for(self, record: Record) -> tuple[Chunk, Chunk | None]:
-        """The chunk that ``record`` belongs to, with it covered, and the one that is complete because of that."""
+    def _chunk_with(self, record: Record) -> Chunk:
+        """Give the open chunk, with ``record`` covered."""
         chunk = self._open
-        window = record.approximate_arrival_timestamp // self._window_ms
-        complete = None
-        is_full = chunk is not None and chunk.payload_bytes + len(record.data) > MAX_CHUNK_BYTES
-        if chunk is not None and (window > chunk.window or (is_full and not record.record_index)):
-            complete, chunk = chunk, None
         if chunk is None:
+            window = record.approximate_arrival_timestamp // self._window_ms
             chunk = self._open = Chunk(record, window, self._columns)
         chunk.last = record
-        chunk.payload_bytes += len(record.data)
-        return chunk, complete
+        return chunk
 
     def take_past(self, now_ms: int) -> Chunk | None:
         """Take the open chunk out when its window is past; only for a shard that has nothing left to read."""
@@ -101,7 +111,7 @@ class Archive:
         return self.take()
 
     def take(self) -> Chunk | None:
-        """Take the open chunk out as it is: for a shard that ended."""
+        """Take the open chunk out as it is: where a batch is cut, or for a shard that ended."""
         chunk, self._open = self._open, None
         return chunk
 

@@ -61,7 +61,7 @@ def resident_megabytes(symbols: int) -> Resident:
     They came every `SECONDS_BETWEEN_TICKS` seconds, so that some archive windows were written on the way.
     """
     with _shard() as shard:
-        _tell(shard, {"action": "initialize", "shardId": "shardId-000000000000"})
+        _tell(shard, {"action": "initialize", "shardId": "shardId-000000000000", "sequenceNumber": "TRIM_HORIZON"})
         records = list(_records(symbols))
         for start in range(0, len(records), BATCH):
             batch = records[start : start + BATCH]

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from consumer.config import ShardConfig
 from consumer.detection import Rules
-from tests.functional.test_processor import Stores, _fields, batch, config, record, run, stores
+from tests.functional.shard_process import Stores, batch, config, record, run, stores
 
 __all__ = ["config", "stores"]  # fixtures
 
@@ -46,7 +47,7 @@ def payloads(path: Path, symbol: str | None) -> list[bytes]:
 
 def process(config: ShardConfig, sent: list[bytes]) -> None:
     """Let a shard that is closed afterwards have the records, with the rules that users have by default."""
-    default = ShardConfig(**{**_fields(config), "rules": Rules()})
+    default = replace(config, rules=Rules())
     run(default, batch([record(data, i, ARRIVED) for i, data in enumerate(sent)]), {"action": "shardEnded"})
 
 
@@ -180,7 +181,7 @@ def test_doubled_names_are_one_tick(config: ShardConfig, stores: Stores) -> None
 def test_another_producers_names_are_mapped(config: ShardConfig, stores: Stores) -> None:
     """With FIELD_MAP other names are a tick's fields, one a record or several; raw data has them as they were sent."""
     names = {"TICKER": "symbol", "PRICE": "price", "EVENT_TIME": "timestamp"}
-    mapped = ShardConfig(**{**_fields(config), "field_map": names})
+    mapped = replace(config, field_map=names)
     ticks = [f'{{"EVENT_TIME":"2025-03-03T15:00:0{i}.25","TICKER":"AMZN","PRICE":{87 + i}}}'.encode() for i in range(3)]
     own = b'{"symbol":"AMZN","price":90,"timestamp":"2025-03-03T15:00:03.25Z"}'
     sent = [ticks[0], b"[" + b",".join(ticks[1:]) + b"]", own]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from consumer.config import ShardConfig
 from tests import oracle
 from tests.any_payloads import anything, good, several
-from tests.functional.test_processor import START, Stores, batch, config, record, run, stores
+from tests.functional.shard_process import START, Stores, batch, config, record, run, stores
 
 __all__ = ["config", "stores"]  # fixtures
 

@@ -8,9 +8,10 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from operator import itemgetter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,183 +22,37 @@ import pyarrow.parquet as pq
 import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import EndpointConnectionError
-from moto import mock_aws
 from msgspec.structs import replace
 
 from common.tick import Tick
-from consumer import processor, skips
+from consumer import memory, skips
 from consumer.config import ShardConfig
 from consumer.detection import Detection, Detector, Rules, SymbolState
-from consumer.leasing import take_leases_without_leader
 from consumer.processor import ShardProcessor
 from consumer.protocol import ShardProcess
 from consumer.sinks import archive
 from infra.templates import STACK, Template
+from tests.functional.shard_process import (
+    ARCHIVE_SECONDS,
+    SHARD,
+    START,
+    Daemon,
+    Message,
+    Stores,
+    batch,
+    config,
+    elsewhere,
+    ids,
+    in_batches,
+    quote,
+    quotes,
+    record,
+    run,
+    stores,
+    ticks,
+)
 
-SHARD = "shardId-000000000000"
-START = datetime(2026, 11, 20, 14, 30, tzinfo=UTC)
-ARCHIVE_SECONDS = 60
-
-Message = dict[str, Any]
-
-
-class Daemon:
-    """Stands for the MultiLangDaemon's end of the pipe: sends messages, and acknowledges every checkpoint."""
-
-    def __init__(self, messages: list[Message]) -> None:
-        self._messages = iter(messages)
-        self._answer: Message | None = None
-        self.refusal: str | None = None  # the error that checkpoints are answered with
-        self.checkpoints: list[tuple[str | None, int | None]] = []
-        self.done: list[str] = []
-
-    def readline(self) -> bytes:
-        """The next message, or the answer to a checkpoint."""
-        message, self._answer = self._answer or next(self._messages, None), None
-        return json.dumps(message).encode() + b"\n" if message else b""
-
-    def write(self, text: str) -> None:
-        """Take what the process says."""
-        message = json.loads(text)
-        if message["action"] == "checkpoint":
-            self.checkpoints.append((message["sequenceNumber"], message["subSequenceNumber"]))
-            self._answer = {**message, "error": self.refusal}
-        else:
-            self.done.append(message["responseFor"])
-
-    def flush(self) -> None:
-        """Needed by kclpy."""
-
-
-class Stores:
-    """What a run left behind."""
-
-    def __init__(self, config: ShardConfig, queue_url: str) -> None:
-        self._config = config
-        self._queue_url = queue_url
-
-    def rows(self) -> dict[tuple[str, str], dict[str, Any]]:
-        """The items of the ticks table by key."""
-        table = boto3.resource("dynamodb").Table(self._config.ticks_table)
-        return {(str(item["symbol"]), str(item["timestamp"])): item for item in table.scan()["Items"]}
-
-    def alerts(self) -> dict[str, dict[str, Any]]:
-        """The items of the alerts table by id, without the time of publishing."""
-        items = boto3.resource("dynamodb").Table(self._config.alerts_table).scan()["Items"]
-        return {str(item["alert_id"]): {k: v for k, v in item.items() if k != "published_at"} for item in items}
-
-    def objects(self) -> dict[str, bytes]:
-        """The objects of the archive by key."""
-        bucket = boto3.resource("s3").Bucket(self._config.archive_bucket)
-        return {item.key: item.get()["Body"].read() for item in bucket.objects.all()}
-
-    def lines(self, prefix: str) -> list[bytes]:
-        """The lines of all gzipped objects below a prefix."""
-        bodies = [body for key, body in self.objects().items() if key.startswith(prefix)]
-        return [line for body in bodies for line in gzip.decompress(body).splitlines()]
-
-    def new_messages(self) -> list[dict[str, Any]]:
-        """The messages that came since the last call."""
-        sqs, found = boto3.client("sqs"), []
-        while messages := sqs.receive_message(QueueUrl=self._queue_url, MaxNumberOfMessages=10).get("Messages"):
-            for message in messages:
-                sqs.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"])
-                found.append(json.loads(message["Body"]))
-        return found
-
-
-@pytest.fixture
-def config(monkeypatch: pytest.MonkeyPatch) -> Iterator[ShardConfig]:
-    """Stores on an AWS of this test's own, and the configuration that names them."""
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # clients alone then make all calls, and moto takes theirs
-    with mock_aws():
-        dynamodb = boto3.client("dynamodb")
-        for table, key in (("ticks", "timestamp"), ("alerts", "alert_id")):
-            dynamodb.create_table(
-                TableName=table,
-                KeySchema=[
-                    {"AttributeName": "symbol", "KeyType": "HASH"},
-                    {"AttributeName": key, "KeyType": "RANGE"},
-                ],
-                AttributeDefinitions=[
-                    {"AttributeName": "symbol", "AttributeType": "S"},
-                    {"AttributeName": key, "AttributeType": "S"},
-                ],
-                BillingMode="PAY_PER_REQUEST",
-            )
-        boto3.client("kinesis").create_stream(StreamName="stream", ShardCount=1)
-        take_leases_without_leader("application")
-        boto3.client("s3").create_bucket(
-            Bucket="archive", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
-        )
-        yield ShardConfig(
-            stream_name="stream",
-            application_name="application",
-            ticks_table="ticks",
-            alerts_table="alerts",
-            archive_bucket="archive",
-            alert_topic_arn=boto3.client("sns").create_topic(Name="alerts")["TopicArn"],
-            archive_seconds=ARCHIVE_SECONDS,
-            max_clock_skew_seconds=300,
-            retention_days=30,
-            rules=Rules(alert_cooldown_seconds=30),
-        )
-
-
-@pytest.fixture
-def stores(config: ShardConfig) -> Stores:
-    """A look at the stores, with a queue subscribed to the topic."""
-    sqs = boto3.client("sqs")
-    url = sqs.create_queue(QueueName="alerts")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    boto3.client("sns").subscribe(
-        TopicArn=config.alert_topic_arn, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"}
-    )
-    return Stores(config, url)
-
-
-def run(config: ShardConfig, *messages: Message, shard: str = SHARD) -> Daemon:
-    """Start a new process of the shard and let it have ``messages``; returning is its death."""
-    initialize = {"action": "initialize", "shardId": shard, "sequenceNumber": "0", "subSequenceNumber": 0}
-    daemon = Daemon([initialize, *messages])
-    ShardProcess(ShardProcessor(config), daemon, daemon, io.StringIO()).run()
-    return daemon
-
-
-def batch(records: list[Message], millis_behind_latest: int = 0) -> Message:
-    """The daemon's message with records."""
-    return {"action": "processRecords", "records": records, "millisBehindLatest": millis_behind_latest}
-
-
-def record(data: bytes, number: int, arrived: datetime, sub: int = 0, key: str = "key") -> Message:
-    """A record as the daemon writes it."""
-    return {
-        "action": "record",
-        "data": base64.b64encode(data).decode(),
-        "partitionKey": key,
-        "sequenceNumber": str(49_500_000_000 + number),
-        "subSequenceNumber": sub,
-        "approximateArrivalTimestamp": int(arrived.timestamp() * 1000),
-    }
-
-
-def quote(price: float, moment: datetime, symbol: str = "AAPL", **fields: object) -> bytes:
-    """A payload."""
-    return json.dumps({"symbol": symbol, "timestamp": moment.isoformat(), "price": price, **fields}).encode()
-
-
-def ticks(count: int, first: int = 0) -> list[Message]:
-    """A tick a second of two symbols in turn, prices in waves high enough to fire some rules."""
-    records = []
-    for number in range(first, first + count):
-        moment = START + timedelta(seconds=number)
-        price = 100 + (number % 37) * 0.25 + (25 if number % 50 == 49 else 0)
-        symbol = "AAPL" if number % 2 else "MSFT"
-        data = quote(price, moment, symbol, previous_close=100, volume=number * number * 10)
-        records.append(record(data, number, moment))
-    return records
+__all__ = ["config", "stores"]  # fixtures
 
 
 def test_a_complete_window_is_archived_and_then_checkpointed(config: ShardConfig, stores: Stores) -> None:
@@ -255,7 +110,7 @@ def test_nothing_is_done_after_a_dropped_batch(
     monkeypatch.setenv("TICKERTAPE_SKIPS", "")  # what is set from here on ends with the test
     dropped = skips.begin(tmp_path)
     dropped.touch()
-    daemon = Daemon([{"action": "initialize", "shardId": SHARD, "sequenceNumber": "0", "subSequenceNumber": 0}])
+    daemon = Daemon([])
     shard = ShardProcess(ShardProcessor(config), daemon, daemon, io.StringIO())
     shard.run()
     daemon._messages = iter([batch(ticks(30)), last])
@@ -274,7 +129,7 @@ def test_nothing_is_done_after_a_dropped_batch(
 def test_catalog_describes_what_is_archived(config: ShardConfig, stores: Stores, windows: tuple[int, int]) -> None:
     """Athena's tables name the folders, columns and types of the archive, whatever the windows' sizes are."""
     fast, slow = windows
-    config = ShardConfig(**{**_fields(config), "rules": Rules(sma_fast=fast, sma_slow=slow)})
+    config = replace(config, rules=Rules(sma_fast=fast, sma_slow=slow))
     run(config, batch([*ticks(60), record(b"no tick", 60, START + timedelta(seconds=59)), *ticks(1, 61)]))
 
     tables = {
@@ -350,57 +205,60 @@ def test_each_shard_is_counted_once_a_minute(
     assert counted["MetricTransformations"][0]["MetricName"] == "Leases"
 
 
-def test_replay_after_a_crash_changes_nothing(config: ShardConfig, stores: Stores) -> None:
+@pytest.mark.parametrize("crash", [1, 60, 61, 119, 130])
+def test_replay_after_a_crash_changes_nothing(config: ShardConfig, stores: Stores, crash: int) -> None:
     """A process that died before its checkpoint leaves the same rows, bytes and messages as one that did not."""
     records = ticks(150)
-    run(config, batch(records[:150]))
-    rows, alerts, objects, messages = stores.rows(), stores.alerts(), stores.objects(), stores.new_messages()
+    second = run(config, *in_batches(records[crash:], 7), after=run(config, batch(records[:crash])))
+    left, messages = stores.everything(), ids(stores.new_messages())
     assert messages
+    for _ in range(2):
+        second = run(config, after=second)  # has again what is not covered
+        assert (stores.everything(), stores.new_messages()) == (left, [])
 
-    for start in (0, 60, 120):  # where checkpoints can be
-        run(config, batch(records[start:130]), batch(records[130:]))
-        assert (stores.rows(), stores.alerts(), stores.objects(), stores.new_messages()) == (rows, alerts, objects, [])
+    whole = elsewhere(config, "whole")
+    other = Stores(whole, stores._queue_url)
+    run(whole, batch(records))
+    assert (other.everything(), ids(other.new_messages())) == (left, messages)
 
 
 @pytest.mark.parametrize("crash", [1, 10, 21, 59, 99])
 def test_a_restart_continues_the_windows(config: ShardConfig, stores: Stores, crash: int) -> None:
     """Averages, sides and cooldowns go on over a crash as if nothing had happened."""
     records = ticks(150)
-    run(config, batch(records[:crash]))
-    run(config, batch(records[crash:]))
+    run(config, batch(records[crash:]), after=run(config, batch(records[:crash])))
     rows, alerts, messages = stores.rows(), stores.alerts(), stores.new_messages()
 
-    other = ShardConfig(**{**_fields(config), "ticks_table": "ticks2", "alerts_table": "alerts2"})
-    _copy_schemas(config, other)
+    other = elsewhere(config, "whole")
     run(other, batch(records))
     uninterrupted = Stores(other, stores._queue_url)
     assert rows == uninterrupted.rows()
     assert alerts == uninterrupted.alerts()
-    assert _ids(messages) == _ids(uninterrupted.new_messages())
+    assert ids(messages) == ids(uninterrupted.new_messages())
 
 
 @pytest.mark.parametrize("size", [1, 7, 150])
-def test_forgotten_symbols_come_back_as_they_were(
+def test_the_most_silent_symbols_are_forgotten_first(
     config: ShardConfig, stores: Stores, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, size: int
 ) -> None:
-    """With room for one symbol's state, two symbols get the rows, alerts and objects of room for all."""
+    """Where there is room for two symbols, a third one costs the memory of one; wherever batches and processes end."""
     caplog.set_level(logging.INFO)
-    records = ticks(150)
-    records[30:30] = [{**records[20], "sequenceNumber": "49500000029", "subSequenceNumber": 1}]  # is late by now
-    batches = [batch(records[start : start + size]) for start in range(0, len(records), size)]
-    run(config, *batches)
-    kept = stores.rows(), stores.alerts(), stores.objects(), _ids(stores.new_messages())
-    assert {vars(entry)["symbols_forgotten"] for entry in caplog.records if entry.message == "archived"} == {0}
-    caplog.clear()
+    monkeypatch.setattr(memory, "_MOST_SYMBOLS", 2)
+    moments = [START + timedelta(seconds=2 * number) for number in range(80)]
+    names = [f"S{number % 2}" for number in range(40)] + [f"S{number % 3}" for number in range(40)]
+    records = [
+        record(quote(100, moment, name), number, moment)
+        for number, (name, moment) in enumerate(zip(names, moments, strict=True))
+    ]
+    last = run(config, *in_batches(records[40:], size), after=run(config, *in_batches(records[:40], size)))
+    run(config, {"action": "shardEnded"}, after=last)
 
-    other = ShardConfig(**{**_fields(config), "ticks_table": "ticks2", "alerts_table": "alerts2"})
-    _copy_schemas(config, other)
-    monkeypatch.setattr(processor, "_MOST_STATES", 1)
-    run(other, *batches)
-    bounded = Stores(other, stores._queue_url)
-    assert (bounded.rows(), bounded.alerts(), bounded.objects(), _ids(bounded.new_messages())) == kept
-    forgotten = [vars(entry)["symbols_forgotten"] for entry in caplog.records if entry.message == "archived"]
-    assert forgotten[-1] > 0 or size == len(records) - 1
+    rows = sorted(stores.rows().values(), key=itemgetter("timestamp"))
+    averaged = [row["symbol"] for row in rows if "sma_5" in row]
+    assert averaged == [f"S{number % 2}" for number in range(8, 40)] + ["S0", "S1"]
+    archived = [vars(entry)["symbols_forgotten"] for entry in caplog.records if entry.message == "archived"]
+    assert sum(archived) >= 38
+    assert archived[0] == 0
 
 
 def test_cooldown_reaches_over_a_restart(config: ShardConfig, stores: Stores) -> None:
@@ -410,11 +268,10 @@ def test_cooldown_reaches_over_a_restart(config: ShardConfig, stores: Stores) ->
         moment = START + timedelta(seconds=number)
         return record(quote(price, moment), number, moment)
 
-    with_level = ShardConfig(
-        **{**_fields(config), "rules": Rules(alert_threshold=Decimal(100), alert_cooldown_seconds=30)}
-    )
-    run(with_level, batch([level(0, 99), level(1, 101), level(2, 99)]))
-    run(with_level, batch([level(3, 101), level(30, 99), level(31, 101)]))
+    rules = Rules(alert_threshold=Decimal(100), alert_cooldown_seconds=30)
+    with_level = replace(config, archive_seconds=1, rules=rules)
+    first = run(with_level, batch([level(0, 99), level(1, 101), level(2, 99)]))
+    run(with_level, batch([level(3, 101), level(30, 99), level(31, 101)]), after=first)
 
     rows = [row for _, row in sorted(stores.rows().items())]
     assert [row.get("anomalies") for row in rows] == [None, *[{"price_level"}] * 5]
@@ -425,7 +282,7 @@ def test_cooldown_reaches_over_a_restart(config: ShardConfig, stores: Stores) ->
 @pytest.mark.parametrize("symbol", ["M&M.NS", "NIFTY_FIN_SERVICE.NS", "^GSPC", "_&_"])
 def test_any_symbol_reaches_every_store(config: ShardConfig, stores: Stores, symbol: str) -> None:
     """A symbol with unusual characters is a key in the tables, text in the archive and an attribute of messages."""
-    levels = ShardConfig(**{**_fields(config), "rules": Rules(price_levels={symbol: Decimal(98)})})
+    levels = replace(config, rules=Rules(price_levels={symbol: Decimal(98)}))
     moments = [START + timedelta(seconds=second) for second in (0, 1)]
     quotes = [quote(price, at, symbol) for price, at in zip((97, 99), moments, strict=True)]
     run(levels, batch([record(data, i, START) for i, data in enumerate(quotes)]), {"action": "shardEnded"})
@@ -453,7 +310,7 @@ def test_duplicates_late_ticks_and_conflicts(
         for number, (price, at) in enumerate(zip(prices, moments, strict=True))
     ]
     ends = [batch([]), {"action": "shardEnded"}]
-    with_fast = ShardConfig(**{**_fields(config), "rules": Rules(sma_fast=3, sma_slow=4)})
+    with_fast = replace(config, rules=Rules(sma_fast=3, sma_slow=4))
     run(with_fast, batch(records), *ends)
     objects = stores.objects()
     for start, cut in ((0, 0), (0, 3), (0, 4), (0, 5), (0, 8)):  # replays, whose first batches end elsewhere
@@ -565,8 +422,7 @@ def test_stopping_flushes_nothing(config: ShardConfig, stores: Stores, action: s
 
 def test_a_refused_checkpoint_ends_the_archive(config: ShardConfig, stores: Stores) -> None:
     """Who learns at a checkpoint that the lease is lost writes no object more: the new owner archives what follows."""
-    initialize = {"action": "initialize", "shardId": SHARD, "sequenceNumber": "0", "subSequenceNumber": 0}
-    daemon = Daemon([initialize, batch(ticks(200)), batch(ticks(100, first=200)), {"action": "leaseLost"}])
+    daemon = Daemon([batch(ticks(200)), batch(ticks(100, first=200)), {"action": "leaseLost"}])
     daemon.refusal = "ShutdownException"
     ShardProcess(ShardProcessor(config), daemon, daemon, io.StringIO()).run()
 
@@ -681,9 +537,7 @@ def test_what_waiting_does_not_mend_stops_the_process(
     """A missing table ends the process with a line that says what to fix; nothing is checkpointed past it."""
     boto3.client("dynamodb").delete_table(TableName=config.ticks_table)
     one_symbol = ticks(61)[::2]  # of two, the other's thread would go on when this test is over
-    daemon = Daemon(
-        [{"action": "initialize", "shardId": SHARD, "sequenceNumber": "0", "subSequenceNumber": 0}, batch(one_symbol)]
-    )
+    daemon = Daemon([batch(one_symbol)])
     with pytest.raises(SystemExit) as exit_info:
         ShardProcess(ShardProcessor(config), daemon, daemon, io.StringIO()).run()
 
@@ -716,64 +570,6 @@ def test_a_record_that_breaks_our_code_is_quarantined(
     assert [row["price"] for _, row in sorted(stores.rows().items())] == [12, 14]
 
 
-def _in_the_middle(config: ShardConfig, stores: Stores, crash: int, **rules: Any) -> bool:  # noqa: ANN401  (any rule's number)
-    """Tell whether a run that is cut at ``crash`` sends the same alerts as one that is not."""
-    cut = ShardConfig(**{**_fields(config), "rules": Rules(**rules)})
-    whole = ShardConfig(**{**_fields(cut), "ticks_table": "ticks2", "alerts_table": "alerts2"})
-    _copy_schemas(cut, whole)
-    records = ticks(300)
-    run(cut, batch(records[:crash]))
-    run(cut, batch(records[crash:]))
-    alerts = stores.alerts()
-    run(whole, batch(records))
-    return bool(alerts) and alerts == Stores(whole, stores._queue_url).alerts()
-
-
-@pytest.mark.parametrize("cooldown", [20, 200])
-def test_cooldowns_are_read_from_rows_or_from_alerts(config: ShardConfig, stores: Stores, cooldown: int) -> None:
-    """Whether the rows that fill the windows reach back as far as the cooldown or not, no alert is sent too soon."""
-    assert _in_the_middle(config, stores, crash=155, alert_cooldown_seconds=cooldown)
-
-
-def test_a_zombies_rows_are_its_own(config: ShardConfig, stores: Stores) -> None:
-    """A paused process that wakes up after its shard's children began does not take their rows for its past."""
-    records = ticks(40)
-    end = {"action": "shardEnded"}
-    run(config, batch(records[:20]), end)
-    initialize = {"action": "initialize", "shardId": "shardId-000000000002", "sequenceNumber": "0"}
-    child = Daemon([initialize | {"subSequenceNumber": 0}, batch(records[20:])])
-    ShardProcess(ShardProcessor(config), child, child, io.StringIO()).run()
-    rows, objects = stores.rows(), stores.objects()
-    run(config, batch(records[:20]), end)
-    assert (stores.rows(), stores.objects()) == (rows, objects)
-
-
-def _ruin(item: dict[str, Any], name: str, value: object) -> dict[str, Any]:
-    return {key: kept for key, kept in {**item, name: value}.items() if kept is not None}
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("price", None), ("price", "cheap"), ("sides", "?"), ("sides", None), ("shard_id", None), ("volume", "many")],
-)
-def test_what_others_wrote_costs_one_symbols_memory(
-    config: ShardConfig, stores: Stores, caplog: pytest.LogCaptureFixture, name: str, value: str | None
-) -> None:
-    """A row that lacks our fields or holds nonsense: one line in the log, and that symbol's windows start afresh."""
-    records = ticks(60)
-    run(config, batch(records[:50]))
-    newest = max(key for key in stores.rows() if key[0] == "AAPL")
-    table = boto3.resource("dynamodb").Table(config.ticks_table)
-    table.put_item(Item=_ruin(stores.rows()[newest], name, value))
-    run(config, batch(records[50:]))
-
-    assert [vars(e)["symbol"] for e in caplog.records if e.message == "history_unreadable"] == ["AAPL"]
-    assert len(stores.rows()) == 60
-    last = {symbol: max(key for key in stores.rows() if key[0] == symbol) for symbol in ("AAPL", "MSFT")}
-    assert "sma_20" not in stores.rows()[last["AAPL"]]
-    assert "sma_20" in stores.rows()[last["MSFT"]]
-
-
 def test_an_alert_that_another_sent_meanwhile_is_not_sent_again(
     config: ShardConfig, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -796,28 +592,8 @@ def test_an_alert_that_another_sent_meanwhile_is_not_sent_again(
     monkeypatch.setattr(BaseClient, "_make_api_call", failing_once)
     run(config, batch(one_symbol))
     assert len(tries) == 1
-    messages = _ids(stores.new_messages())
+    messages = ids(stores.new_messages())
     assert len(messages) == len(set(messages)) == len(stores.alerts())
-
-
-def _fields(config: ShardConfig) -> dict[str, Any]:
-    return {name: getattr(config, name) for name in config.__struct_fields__}
-
-
-def _copy_schemas(config: ShardConfig, other: ShardConfig) -> None:
-    dynamodb = boto3.client("dynamodb")
-    for old, new in ((config.ticks_table, other.ticks_table), (config.alerts_table, other.alerts_table)):
-        table = dynamodb.describe_table(TableName=old)["Table"]
-        dynamodb.create_table(
-            TableName=new,
-            KeySchema=table["KeySchema"],
-            AttributeDefinitions=table["AttributeDefinitions"],
-            BillingMode="PAY_PER_REQUEST",
-        )
-
-
-def _ids(messages: list[dict[str, Any]]) -> list[str]:
-    return sorted(f"{message['symbol']} {message['alert_id']}" for message in messages)
 
 
 LOWER, UPPER = SHARD, "shardId-000000000001"
@@ -829,15 +605,6 @@ def two_shards(config: ShardConfig) -> ShardConfig:
     """A stream of two shards."""
     boto3.client("kinesis").create_stream(StreamName="pair", ShardCount=2)
     return replace(config, stream_name="pair")
-
-
-def quotes(symbol: str, prices: list[float], first: int, key: str | None = None) -> list[Message]:
-    """A tick a second, under the symbol as partition key if none is given."""
-    moments = [START + timedelta(seconds=first + number) for number in range(len(prices))]
-    return [
-        record(quote(price, moment, symbol), first + number, moment, key=key or symbol)
-        for number, (price, moment) in enumerate(zip(prices, moments, strict=True))
-    ]
 
 
 @pytest.mark.parametrize("right_first", [True, False])
@@ -883,12 +650,10 @@ def test_a_symbol_under_other_keys_is_told(
     """Each shard's averages are of its own ticks, after a crash too; rows name the key, and a warning comes."""
     lower = quotes("KO", [10.0] * 10, 0, key="key")
     upper = quotes("KO", [30.0] * 10, 20, key="AAPL")
+    daemons: dict[str, Daemon] = {}
     for shard, records in ((LOWER, lower), (UPPER, upper), (LOWER, quotes("KO", [10.0] * 10, 40, key="key"))):
-        if crash:
-            for part in (records[:4], records[:7], records[5:]):
-                run(two_shards, batch(part), shard=shard)
-        else:
-            run(two_shards, batch(records), shard=shard)
+        for part in (records[:4], records[4:7], records[7:]) if crash else (records,):
+            daemons[shard] = run(two_shards, batch(part), shard=shard, after=daemons.get(shard))
 
     rows = list(stores.rows().values())
     assert len(rows) == 30

@@ -26,7 +26,7 @@ from infra.local.processes import Child, await_line
 from infra.local.stack import Stack, deploy, use_endpoint
 from infra.templates import STACK, Template
 from tests.bad_records import NOT_TICKS
-from tests.functional.test_processor import Stores, batch, quote, record, run
+from tests.functional.shard_process import Stores, batch, quote, record, run
 from tests.trino import server
 
 pytestmark = pytest.mark.timeout(1200)  # the first time, Trino is fetched

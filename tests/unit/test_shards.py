@@ -1,4 +1,4 @@
-"""Which keys a shard takes, and which shards are strangers to it."""
+"""Which keys a shard takes, and which shards it comes from."""
 
 from hashlib import md5
 from typing import TYPE_CHECKING, cast
@@ -50,12 +50,11 @@ def test_both_ends_are_the_shards() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shard_id", "strangers"),
-    [("0", "123456"), ("1", "023456"), ("2", "13456"), ("4", "256"), ("5", "6"), ("6", "012345"), ("7", "0123456")],
+    ("shard_id", "parents"), [("0", ""), ("2", "0"), ("3", "0"), ("4", "31"), ("5", "24"), ("7", "")]
 )
-def test_strangers_are_all_but_ancestors(shard_id: str, strangers: str) -> None:
-    """Parents over splits and merges are a shard's past; siblings, children and all others are not."""
-    assert Shard(shard_id, SHARDS).strangers == set(strangers)
+def test_parents_are_those_of_a_split_or_a_merge(shard_id: str, parents: str) -> None:
+    """One after a split, two after a merge, none where none is known."""
+    assert Shard(shard_id, SHARDS).parents == tuple(parents)
 
 
 def test_one_shard_or_an_expired_one_takes_all() -> None:
