@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -123,12 +124,6 @@ def _table(name: str, setting: str, range_key: str) -> Need:
         f"table {name} ({setting})",
         {
             "DescribeTable": lambda: dynamodb.describe_table(TableName=name),
-            "Query": lambda: dynamodb.query(
-                TableName=name,
-                KeyConditionExpression="symbol = :symbol",
-                ExpressionAttributeValues={":symbol": _NOBODY},
-                ConsistentRead=True,
-            ),
             "PutItem": _unmet(dynamodb.put_item, "symbol", TableName=name, Item=key),
             "BatchWriteItem": lambda: dynamodb.batch_write_item(RequestItems={name: [{"DeleteRequest": {"Key": key}}]}),
         },
@@ -148,12 +143,18 @@ def _bucket(name: str) -> Need:
             if error.response["Error"]["Code"] not in {"BadDigest", "XAmzContentChecksumMismatch"}:
                 raise
 
-    folders = ("raw-data", "ticks", "quarantine")
+    def get() -> None:
+        with suppress(s3.exceptions.NoSuchKey):
+            s3.get_object(Bucket=name, Key="snapshots/check")
+
+    folders = ("raw-data", "ticks", "quarantine", "snapshots")
     return Need(
         f"bucket {name} (ARCHIVE_BUCKET)",
         {
             "ListBucket": lambda: s3.head_bucket(Bucket=name),
             **{f"PutObject {folder}/": partial(put, folder) for folder in folders},
+            "GetObject snapshots/": get,
+            "DeleteObject snapshots/": _untried("would leave a mark in a bucket with versions"),
         },
     )
 
