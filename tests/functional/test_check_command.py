@@ -62,9 +62,10 @@ def test_all_is_well(stack: Pipeline) -> None:
     assert (run.returncode, run.stderr) == (0, ""), run.stdout
     assert run.stdout.startswith("account 123456789012 as arn:aws:")
     assert f"region us-east-1, Kinesis at {stack.url}" in run.stdout
-    assert {"GetRecords", "PutItem", "BatchWriteItem", "PutObject quarantine/"} <= {*actions(run.stdout, "ok")}
+    assert {"GetRecords", "PutItem", "BatchWriteItem", "PutObject quarantine/", "GetObject snapshots/"} <= {*actions(run.stdout, "ok")}
     assert actions(run.stdout, "not checked") == [
         "PutRecords",
+        "DeleteObject snapshots/",
         "Publish",
         *["DescribeTable"] * 2,
         "PutMetricData",
@@ -169,6 +170,9 @@ def test_nothing_is_put_into_the_bucket(stack: Pipeline) -> None:
 
         def do_HEAD(self) -> None:
             self._answer(200)
+
+        def do_GET(self) -> None:
+            self._answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
 
         def do_PUT(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))

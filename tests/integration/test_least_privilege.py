@@ -20,9 +20,6 @@ ROLES = {"producer": "ProducerRoleArn", "consumer": "ConsumerRoleArn"}
 _STOP_SECONDS = 30
 NOT_IN_THIS_RUN = {
     ("HoldLeases", "dynamodb:DeleteItem"): "only minutes after a shard has ended are its leases removed",
-    **dict.fromkeys(
-        [("Remember", f"s3:{verb}Object") for verb in ("Delete", "Get", "Put")], "until the consumer writes snapshots"
-    ),
 }
 """By statement and action: granted, and rightly not called here. What fan-out needs is not granted here at all."""
 
