@@ -62,7 +62,9 @@ def test_all_is_well(stack: Pipeline) -> None:
     assert (run.returncode, run.stderr) == (0, ""), run.stdout
     assert run.stdout.startswith("account 123456789012 as arn:aws:")
     assert f"region us-east-1, Kinesis at {stack.url}" in run.stdout
-    assert {"GetRecords", "PutItem", "BatchWriteItem", "PutObject quarantine/", "GetObject snapshots/"} <= {*actions(run.stdout, "ok")}
+    assert {"GetRecords", "PutItem", "BatchWriteItem", "PutObject quarantine/", "GetObject snapshots/"} <= {
+        *actions(run.stdout, "ok")
+    }
     assert actions(run.stdout, "not checked") == [
         "PutRecords",
         "DeleteObject snapshots/",
@@ -196,7 +198,7 @@ def test_nothing_is_put_into_the_bucket(stack: Pipeline) -> None:
         server.shutdown()
     assert run.returncode == 0, run.stdout
     bucket = stack.outputs["ArchiveBucketName"]
-    assert puts == [f"/{bucket}/{folder}/check refused" for folder in ("raw-data", "ticks", "quarantine")]
+    assert puts == [f"/{bucket}/{folder}/check refused" for folder in ("raw-data", "ticks", "quarantine", "snapshots")]
 
 
 def _somebody_without(stack: Pipeline, denied: tuple[str, ...]) -> dict[str, str]:
