@@ -38,6 +38,7 @@ _ISO_8601 = regex(
 and fractions of an hour or a minute, which it misreads."""
 _NOT_A_PRICE = f"a price is not above 0 and below {PRICE_LIMIT}"
 _SOURCE_LENGTH = 64
+_MOST_SYMBOLS = 20_000
 _SMALLEST_UNIT = Decimal("1e-9")
 _DOUBLE_ERROR = 2.3e-16  # of a decimal read as a double and multiplied once, relative: a little over 2 x 2**-53
 
@@ -97,6 +98,17 @@ class _InexactError(Exception):
     """A double cannot decide how its decimal rounds."""
 
 
+class _Known:
+    """What is known of a symbol: the session's prices come again and again, as they were sent and in units."""
+
+    __slots__ = ("session", "symbol", "units")
+
+    def __init__(self, symbol: str) -> None:
+        self.symbol = symbol
+        self.session: tuple[float | None, ...] = (None, None, None, None)
+        self.units: tuple[int | None, int | None, int | None, int | None] = (None, None, None, None)
+
+
 class TickDecoder:
     """Turns payloads into ticks.
 
@@ -115,7 +127,7 @@ class TickDecoder:
         self._max_clock_skew_ms = max_clock_skew_seconds * 1000
         self._decode = msgspec.json.Decoder(_WireTick).decode
         self._decode_exactly = msgspec.json.Decoder(_ExactWireTick).decode
-        self._symbols: dict[str, str] = {}  # as sent -> normalised; only symbols that passed the check
+        self._known: dict[str, _Known] = {}  # by the symbol as it was sent, if it passed the check
         self._arrived_ms = -1
         self._latest_timestamp = ""
 
@@ -143,21 +155,34 @@ class TickDecoder:
         if not payload.isascii():
             payload.decode("utf-8")  # the JSON decoder skips over unknown fields without looking
         wire = self._decode(payload)
-        symbol = self._symbols.get(wire.symbol) or self._new_symbol(wire.symbol)
+        known = self._known.get(wire.symbol) or self._new_symbol(wire.symbol)
         timestamp = self._event_time(wire.timestamp, arrived_ms)
         source = wire.source
         if source is not None and len(source) > _SOURCE_LENGTH:
             raise NotATickError(f"source is longer than {_SOURCE_LENGTH} characters")
         try:
-            numbers = _numbers(wire)
+            price = _units(wire.price)
+            session = (wire.open, wire.high, wire.low, wire.previous_close)
+            if session != known.session:
+                # `0` is how feeds write "not known" for these
+                known.units = (
+                    _units(wire.open) if wire.open else None,
+                    _units(wire.high) if wire.high else None,
+                    _units(wire.low) if wire.low else None,
+                    _units(wire.previous_close) if wire.previous_close else None,
+                )
+                known.session = session
+            volume = _volume(wire.volume)
         except _InexactError:
-            numbers = _exact_numbers(self._decode_exactly(payload))
-        return Tick(symbol, timestamp, *numbers, source)
+            return Tick(known.symbol, timestamp, *_exact_numbers(self._decode_exactly(payload)), source)
+        return Tick(known.symbol, timestamp, price, *known.units, volume, source)
 
-    def _new_symbol(self, sent: str) -> str:
-        symbol = normalise_symbol(sent)
-        self._symbols[sent] = symbol
-        return symbol
+    def _new_symbol(self, sent: str) -> "_Known":
+        known = _Known(normalise_symbol(sent))
+        if len(self._known) == _MOST_SYMBOLS:
+            self._known.clear()
+        self._known[sent] = known
+        return known
 
     def _event_time(self, sent: str | None, arrived_ms: int) -> str:
         if arrived_ms != self._arrived_ms:
@@ -295,18 +320,6 @@ _price_text = lru_cache(maxsize=4096)(decimal_text)  # most prices of a session 
 _Numbers = tuple[int, int | None, int | None, int | None, int | None, int | None]
 
 
-def _numbers(wire: _WireTick) -> _Numbers:
-    return (
-        _units(wire.price),
-        # `0` is how feeds write "not known" for these
-        _units(wire.open) if wire.open else None,
-        _units(wire.high) if wire.high else None,
-        _units(wire.low) if wire.low else None,
-        _units(wire.previous_close) if wire.previous_close else None,
-        _volume(wire.volume),
-    )
-
-
 def _exact_numbers(wire: _ExactWireTick) -> _Numbers:
     return (
         fixed(wire.price),
@@ -318,7 +331,6 @@ def _exact_numbers(wire: _ExactWireTick) -> _Numbers:
     )
 
 
-@lru_cache(maxsize=4096)
 def _units(value: float) -> int:
     """Round a double as `fixed` rounds the decimal it was read from, where the double can tell; most can."""
     if not 0 < value <= PRICE_LIMIT:

@@ -256,6 +256,50 @@ def test_volumes_are_exact_for_any_decimal(text: str) -> None:
     assert_same(f'{{"symbol":"A","price":1,"volume":{text}}}'.encode())
 
 
+_session_prices = st.sampled_from(["", "0", "43.5", "44", "44.0", "1.0000000005", "-1", "1e300"])
+
+
+@given(
+    lines=st.lists(
+        st.tuples(
+            st.sampled_from(["AAPL", "aapl", "KO"]),
+            st.sampled_from(["43.58", "0", "0.1234567885"]),
+            *[_session_prices] * 4,
+        ),
+        max_size=20,
+    )
+)
+@example(
+    lines=[("KO", "43.58", "43.5", "", "", ""), ("KO", "43.58", "", "", "", "43.5"), ("KO", "43.58", *["43.5"] * 4)]
+)
+@example(lines=[("KO", "43.58", "43.5", "44", "1e300", ""), ("KO", "43.58", "43.5", "44", "", "")])
+def test_what_came_before_changes_no_tick(lines: list[tuple[str, ...]]) -> None:
+    """A decoder that has seen a symbol, whatever its session's prices were, reads the next tick like a new one."""
+    decoder = TickDecoder(300)
+    for symbol, price, *session in lines:
+        names = ("open", "high", "low", "previous_close")
+        fields = "".join(f',"{name}":{text}' for name, text in zip(names, session, strict=True) if text)
+        payload = f'{{"symbol":"{symbol}","price":{price}{fields}}}'.encode()
+        results: list[Tick | str] = []
+        for one in (decoder, TickDecoder(300)):
+            try:
+                results.append(one.decode(payload, ARRIVED_MS))
+            except NotATickError as error:
+                results.append(str(error))
+        assert results[0] == results[1]
+
+
+def test_symbols_without_end_take_no_memory_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is remembered of symbols is forgotten when there are too many, and their ticks are read all the same."""
+    monkeypatch.setattr("common.tick._MOST_SYMBOLS", 3)
+    decoder = TickDecoder(300)
+    for number in range(20):
+        for symbol in (f"s{number}", "ko"):
+            tick = decoder.decode(f'{{"symbol":"{symbol}","price":2,"open":{number + 1}}}'.encode(), ARRIVED_MS)
+            assert (tick.symbol, tick.open) == (symbol.upper(), (number + 1) * 10**9)
+        assert len(decoder._known) <= 3
+
+
 _values = (
     st.none()
     | st.booleans()
