@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 COMPILE := $(BIN)/uv pip compile -q --universal --generate-hashes --no-annotate --no-header --upgrade
 CHECKOV := 3.3.30
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of Pythons, each of which would compile our code
 
 .PHONY: run test test-athena test-containers image sbom chaos lint scan format lock push scan-image deploy destroy bootstrap clean help
 
@@ -14,7 +15,8 @@ help: ## show the targets
 run: $(VENV)/ready ## run the whole pipeline on this machine; ARGS="--help" shows the flags
 	@$(BIN)/tickertape local $(ARGS)
 
-test: $(VENV)/ready lint ## lint, check types and run the tests, several at once; ARGS goes to pytest, -n0 is one at a time
+test: $(VENV)/ready ## lint, check types and run the tests, several at once; ARGS goes to pytest, -n0 is one at a time
+	@$(MAKE) --no-print-directory --jobs 2 lint $(VENV)/fast-java
 	$(BIN)/pytest --numprocesses auto --dist loadscope --no-loadscope-reorder $(ARGS)
 
 test-athena: $(VENV)/ready ## ask Athena's tables and queries in Trino; needs Maven and a JDK of Java 25, fetches 300 MB once
@@ -29,7 +31,7 @@ image: ## build the production image, tickertape; ARGS goes to docker build
 sbom: $(VENV)/ready ## write what is in the image tickertape to sbom.cdx.json: Debian's packages, Python's, jars
 	SYFT_CHECK_FOR_APP_UPDATE=false $(BIN)/syft scan --quiet docker:tickertape:latest --output cyclonedx-json=sbom.cdx.json
 
-chaos: $(VENV)/ready ## harm the pipeline at random and see what is lost: ARGS="--kills 200 --seed 7"
+chaos: $(VENV)/fast-java ## harm the pipeline at random and see what is lost: ARGS="--kills 200 --seed 7"
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
 lint: $(VENV)/ready ## ruff and mypy
@@ -58,6 +60,11 @@ $(VENV)/ready: pyproject.toml requirements-dev.lock
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements-dev.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@$(BIN)/python -m consumer.jars
+	@touch $@
+
+$(VENV)/fast-java: $(VENV)/ready
+	@echo "Having Java write down the KCL's classes: once, 20 seconds ..."
+	@$(BIN)/python -m infra.local.class_cache
 	@touch $@
 
 push: $(VENV)/ready ## build the image for ARCH (X86_64 or ARM64) and push it to ECR; prints IMAGE=...

@@ -54,6 +54,7 @@ def _consume(arguments: list[str]) -> NoReturn:
             "-XX:TieredStopAtLevel=1",  # a start takes two thirds of the time: compiling further never pays off here
             "-XX:MaxRAMPercentage=30",  # of the container's memory; most of it is for the shards' processes
             "-XX:+ExitOnOutOfMemoryError",  # the KCL would catch it, drop the batch in hand and go on
+            *class_cache_options(class_cache(java)),
             f"-Dtickertape.skips={skips.begin(folder)}",
             # Java 24 and newer warn of what netty does, in lines that are no JSON; older ones do not know the option.
             "-XX:+IgnoreUnrecognizedVMOptions",
@@ -131,6 +132,19 @@ def class_path() -> str:
             "KCL_MVN_REPO_SEARCH_URL) can be reached"
         )
     return str(folder / "*")
+
+
+def class_cache(java: str) -> Path:
+    """Where a Java's memory of the KCL's classes is, if `infra.local.class_cache` has made one."""
+    return Path(java).parents[1] / "tickertape.aot"
+
+
+def class_cache_options(cache: Path) -> list[str]:
+    """Have Java read its classes from a cache, if there is one: a start takes 1 s less of a processor.
+
+    A cache of other jars, of another Java or of other options is ignored, and not a word is said about it.
+    """
+    return [f"-XX:AOTCache={cache}", "-Xlog:aot*=off"] if cache.exists() else []
 
 
 def find_java() -> str:

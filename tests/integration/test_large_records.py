@@ -31,7 +31,8 @@ def test_large_records_fit_into_the_smallest_task(tmp_path: Path, shards: int) -
     with Pipeline(tmp_path, shards=shards) as pipeline:
         pipeline.create_leases()
         pipeline.put(_puts(shards), batch=_PUTS_AT_A_TIME)
-        consumer = pipeline.start_consumer({"JDK_JAVA_OPTIONS": f"-XX:MaxRAM={memory}m"})
+        as_in_the_image = f"-XX:MaxRAM={memory}m -XX:AOTMode=off"  # which has no cache of classes
+        consumer = pipeline.start_consumer({"JDK_JAVA_OPTIONS": as_in_the_image})
         pipeline.drain(consumer)
         assert "OutOfMemoryError" not in pipeline.log(0).read_text()
         commands = marked(pipeline.mark)
