@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import boto3
 import botocore.session
 import tenacity
 from botocore.config import Config
@@ -95,7 +94,7 @@ def client(service: str, *, connections: int = 10) -> Any:  # noqa: ANN401  (bot
         user_agent="tickertape",  # botocore's own is put together anew for each call, at a fifth of the call's cost
     )
     try:
-        made = _session().client(service, config=config)  # type: ignore[call-overload]  # its stubs want a literal
+        made = _session().create_client(service, config=config)
     except (BotoCoreError, ValueError) as error:  # a profile that does not exist, an endpoint that is no URL
         raise UserError(f"AWS cannot be reached with these settings: {_one_line(error)}") from None
     made.meta.events.register("before-parse", _refuse_what_was_cut_off)
@@ -135,11 +134,11 @@ def _without_bulk(read: dict[str, Any]) -> dict[str, Any]:
 
 
 @cache
-def _session() -> boto3.Session:
-    """All clients' session: what one of them had to read, the next ones share."""
+def _session() -> botocore.session.Session:
+    """All clients' session: what one of them had to read, the next ones share. boto3's own would take 2 MB more."""
     session = botocore.session.Session()
     session.get_component("data_loader").file_loader = _LeanModels()
-    return boto3.Session(botocore_session=session)
+    return session
 
 
 def build_body_with(
@@ -214,7 +213,7 @@ def region() -> str:
 
     """
     try:
-        name = os.environ.get("AWS_REGION") or _session().region_name
+        name = os.environ.get("AWS_REGION") or _session().get_config_variable("region")
     except BotoCoreError as error:
         raise UserError(f"AWS cannot be reached with these settings: {_one_line(error)}") from None
     if name is None:

@@ -19,6 +19,7 @@ import msgspec
 
 from common.tick import Tick, encode, timestamp_of
 from consumer.config import ShardConfig
+from consumer.daemon import MALLOC
 from consumer.detection import Rules
 
 BATCH = 1000
@@ -105,7 +106,7 @@ def _shard() -> Iterator[subprocess.Popen[bytes]]:
     server_command = [sys.executable, "-m", "benchmarks.stub_server"]
     with subprocess.Popen(server_command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         port = _pipe(server.stdout).readline().decode().strip()
-        environment = os.environ | _ENVIRONMENT | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
+        environment = os.environ | MALLOC | _ENVIRONMENT | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
         command = [sys.executable, "-P", "-m", "consumer"]
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
