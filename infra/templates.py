@@ -228,10 +228,15 @@ def deployable(
     pseudo = {"AWS::StackName": _STACK_NAMES.get(path, "tickertape"), **(pseudo or {})}
     needed = [name for name, about in read(path)["Parameters"].items() if "Default" not in about]
     if stores is None and needed:
-        stores = Template(STACK, pseudo={**pseudo, "AWS::StackName": _STACK_NAMES[STACK]})
+        stores = _stores(*{**pseudo, "AWS::StackName": _STACK_NAMES[STACK]}.items())
     outputs = {name: output["Value"] for name, output in stores.outputs.items()} if stores else {}
     passed = {name: outputs[name] if name in outputs else _GIVEN[name] for name in needed}
     return Template(path, {**passed, **(parameters or {})}, pseudo=pseudo)
+
+
+@cache
+def _stores(*pseudo: tuple[str, str]) -> Template:
+    return Template(STACK, pseudo=dict(pseudo))
 
 
 def services(stores: Template | None = None, /, **parameters: str | int) -> Template:
