@@ -316,17 +316,17 @@ def test_health_tells_whether_the_stream_takes_ticks(
     try:
         wait_for(lambda: stub.count > 0, 30)
         time.sleep(_STUCK_AFTER_SECONDS + 2)  # nothing to publish
-        wait_for(lambda: health(environment) == (0, "healthy: publisher"), 30)
+        wait_for(lambda: health(environment) == (0, "healthy: publisher"), 30, pause_seconds=1)
     finally:
         process.kill()
         process.communicate()
     stub.refusals["PutRecords"] = RefusedError(500, "InternalFailure")
     process = start(environment, "--feed-interval-seconds", "1")
     try:
-        wait_for(lambda: health(environment)[0] == 0, 30)
-        wait_for(lambda: "publisher has made no progress" in health(environment)[1], 60)
+        wait_for(lambda: health(environment)[0] == 0, 30, pause_seconds=1)
+        wait_for(lambda: "publisher has made no progress" in health(environment)[1], 60, pause_seconds=1)
         stub.refusals.clear()
-        wait_for(lambda: health(environment) == (0, "healthy: publisher"), 60)
+        wait_for(lambda: health(environment) == (0, "healthy: publisher"), 60, pause_seconds=1)
     finally:
         process.kill()
         process.communicate()
