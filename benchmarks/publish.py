@@ -1,7 +1,7 @@
 """Prints how many ticks a second one process publishes, beside ordinary code: `python -m benchmarks.publish`.
 
 The stream is a loopback server that only counts. Times depend on the machine and on what else it does; the ratios in
-the last column, of times on a core, are what to compare.
+the last column, of times on a core, are what to compare. A second table has what a linger saves at a feed's pace.
 """
 
 import json
@@ -24,6 +24,9 @@ from producer.publisher import Publisher
 TICKS = 100_000
 SYMBOLS = 2000
 REPEATS = 3
+PACED_SECONDS = 2
+ANSWER_SECONDS = 0.015  # about what Kinesis takes
+LINGERS_MS = (50, 0)
 SHARD_BYTES, SHARD_RECORDS = 1024 * 1024, 1000  # a second
 
 
@@ -62,6 +65,31 @@ def ours(ticks: list[Tick], *, aggregated: bool) -> None:
     assert publisher.published == len(ticks)
 
 
+def paced(ticks: list[Tick], *, beat: int, rate: int, linger_ms: float) -> tuple[float, float]:
+    """Publish as a feed does that has ``beat`` ticks at once and ``rate`` a second.
+
+    Returns requests a second, and seconds on a core a tick.
+    """
+    kinesis = client("kinesis")
+    requests = 0
+
+    def count(**_: object) -> None:
+        nonlocal requests
+        requests += 1
+
+    kinesis.meta.events.register("before-send.kinesis.PutRecords", count)
+    publisher = Publisher(kinesis, "ticks", threading.Event(), linger_seconds=linger_ms / 1000)
+    publisher.start()
+    started, started_on_core = time.monotonic(), time.process_time()
+    for first in range(0, len(ticks), beat):
+        time.sleep(max(0, started + first / rate - time.monotonic()))
+        for tick in ticks[first : first + beat]:
+            publisher.put(tick)
+    publisher.finish()
+    on_core = time.process_time() - started_on_core
+    return requests / (time.monotonic() - started), on_core / len(ticks)
+
+
 def by_500(ticks: list[dict[str, Any]]) -> None:
     """Publish in full batches, one after another, as tutorials do that know PutRecords."""
     kinesis = boto3.client("kinesis")
@@ -90,9 +118,15 @@ def measure(action: Callable[[], None]) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Measure everything and print the table."""
+    """Measure everything and print the tables."""
     logging.disable()
     ticks = ticks_of_a_market()
+    print_speed(ticks)
+    print_lingers(ticks)
+
+
+def print_speed(ticks: list[Tick]) -> None:
+    """Publish as fast as it goes."""
     payloads = [encode(tick) for tick in ticks]
     plain = [json.loads(payload) for payload in payloads[: TICKS // 5]]
     steps: list[tuple[str, Callable[[], None], int]] = [
@@ -112,6 +146,18 @@ def main() -> None:
     lane = [encode(tick) for tick in ticks if tick.symbol == "SYM1"] * (AGGREGATE_TICKS * SYMBOLS // TICKS)
     bytes_a_tick = len(aggregate("SYM1", lane)) / len(lane)
     print(f"a shard takes {SHARD_RECORDS:,} ticks/s, and in full aggregates {SHARD_BYTES / bytes_a_tick:,.0f}")
+
+
+def print_lingers(ticks: list[Tick]) -> None:
+    """Publish at a feed's pace, to a stream that takes some time to answer."""
+    heads = (f"{f'linger {ms} ms: requests/s':>26} {'µs on a core/tick':>18}" for ms in LINGERS_MS)
+    print(f"\n{'':30}", *heads)
+    with running(ANSWER_SECONDS):
+        for beat, rate in ((12, 24), (100, 1000), (1, 20), (1, 100), (1, 1000)):
+            some = ticks[: PACED_SECONDS * rate]
+            costs = [paced(some, beat=beat, rate=rate, linger_ms=ms) for ms in LINGERS_MS]
+            cells = " ".join(f"{requests:26.0f} {1e6 * on_core:18.0f}" for requests, on_core in costs)
+            print(f"{f'{rate} ticks/s, {beat} at a time':30} {cells}")
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ _ENTRY = re.compile(rb"\.Id=(\d+)")
 
 
 @contextmanager
-def running() -> Iterator[None]:
-    """Have one run, in a process of its own, that this process's clients talk to."""
+def running(delay_seconds: float = 0) -> Iterator[None]:
+    """Have one run, in a process of its own, that this process's clients talk to; it answers after a delay."""
     with subprocess.Popen(
-        [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", __name__, str(delay_seconds)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as server:
         assert server.stdout is not None
         os.environ.update(
@@ -34,7 +34,10 @@ def running() -> Iterator[None]:
 
 
 class Yes(asyncio.Protocol):
-    """Answers each request on a connection, and says 100-continue where that is waited for."""
+    """Answers each request on a connection after a delay, and says 100-continue where that is waited for."""
+
+    def __init__(self, delay_seconds: float) -> None:
+        self._delay_seconds = delay_seconds
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the way back."""
@@ -55,7 +58,13 @@ class Yes(asyncio.Protocol):
                 return
             request, self._received = self._received[end:size], self._received[size:]
             body = _answer(head, request)
-            self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+            self._send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    def _send(self, answer: bytes) -> None:
+        if self._delay_seconds:
+            asyncio.get_running_loop().call_later(self._delay_seconds, self._transport.write, answer)
+        else:
+            self._transport.write(answer)
 
 
 def _answer(head: bytes, request: bytes) -> bytes:
@@ -86,12 +95,12 @@ def _published(request: bytes) -> bytes:
     )
 
 
-async def main() -> None:
+async def main(delay_seconds: float) -> None:
     """Serve on a free port, told on stdout, until stdin is closed."""
-    server = await asyncio.get_running_loop().create_server(Yes, "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(lambda: Yes(delay_seconds), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(float(sys.argv[1]) if len(sys.argv) > 1 else 0))

@@ -28,6 +28,9 @@ QUEUE_TICKS, AGGREGATED_QUEUE_TICKS = 10_000, 50_000
 QUEUE_BYTES = 16 * 1024 * 1024
 """The most bytes that wait, however large the ticks are; and one more tick."""
 
+COLLECT_SECONDS = 0.05
+"""The longest that ticks wait for a request under way: others come meanwhile, and one that hangs delays nobody."""
+
 LANE_TICKS = 200
 """The most ticks of one symbol that wait if each is a record: they go out one after another."""
 
@@ -66,7 +69,8 @@ class Lanes:
     Parameters
     ----------
     linger_seconds
-        How long a tick may wait for others to share its request.
+        How long a tick waits for others to share its request while none is under way. While one is, ticks wait for its
+        end, but no longer than `COLLECT_SECONDS` or this, whichever is longer.
     aggregate
         Whether a record may take more than one tick.
     live
@@ -92,6 +96,7 @@ class Lanes:
         self._room = threading.Condition(self._lock)  # for feeds
         self._lanes: dict[str, Lane] = {}  # those with ticks; each is also ready, resting or in a request
         self._ready: deque[Lane] = deque()
+        self._under_way = 0  # requests
         self._leave_at = 0.0  # when those that are ready go out, full batch or not
         self._resting: list[tuple[float, str, Lane]] = []  # a heap: until when, which
         self._closed = self._abandoned = False
@@ -132,6 +137,7 @@ class Lanes:
         """Let go of the ticks that the stream took; those that it refused rest, and leave again later."""
         now = time.monotonic()
         with self._lock:
+            self._under_way -= 1
             for lane in taken:
                 self._forget(lane, slice(lane.leaving))
                 lane.leaving = lane.refusals = 0
@@ -186,7 +192,8 @@ class Lanes:
     def _make_ready(self, lane: Lane) -> None:
         self._ready.append(lane)
         if len(self._ready) == 1:
-            self._leave_at = time.monotonic() + self._linger_seconds
+            least = COLLECT_SECONDS if self._under_way else 0
+            self._leave_at = time.monotonic() + max(self._linger_seconds, least)
             self._work.notify()
         elif len(self._ready) == self._full_at:
             self._work.notify()
@@ -210,6 +217,7 @@ class Lanes:
         return min(moments) - now if moments else None
 
     def _fill_batch(self) -> list[Lane]:
+        self._under_way += 1
         batch: list[Lane] = []
         size = 0
         while self._ready and len(batch) < REQUEST_RECORDS:

@@ -62,7 +62,7 @@ class Publisher:
     stop
         Set by the publisher when publishing has failed for good; set by others to end a `put` that waits for room.
     linger_seconds
-        How long a tick may wait for others to share its request.
+        How long a tick waits for others to share its request, if none is under way: `Lanes`.
     aggregate
         Whether a symbol's ticks share records, in the format of the Kinesis Producer Library.
     live
@@ -80,7 +80,7 @@ class Publisher:
         stream_name: str,
         stop: threading.Event,
         *,
-        linger_seconds: float = 0.05,
+        linger_seconds: float = 0,
         aggregate: bool = False,
         live: bool = False,
         beat: Callable[[], None] = lambda: None,

@@ -163,7 +163,10 @@ class ProducerSettings(CommandSettings):
         False, description="Whether polled quotes are those from before and after regular hours, too."
     )
     publish_linger_milliseconds: float = Field(
-        50, ge=0, allow_inf_nan=False, description="How long a tick may wait for others to share its request."
+        0,
+        ge=0,
+        allow_inf_nan=False,
+        description="How long a tick waits for others to share its request; they gather while one is under way, too.",
     )
     aggregate: bool = Field(
         False,

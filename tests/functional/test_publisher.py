@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import boto3
@@ -17,6 +18,7 @@ from moto import mock_aws
 from common.aws import client
 from common.errors import UserError
 from common.tick import PRICE_UNITS, Tick, encode
+from producer import lanes
 from producer import publisher as publisher_module
 from producer.lanes import AGGREGATE_BYTES, AGGREGATE_TICKS, LANE_TICKS, QUEUE_BYTES, QUEUE_TICKS
 from producer.publisher import SENDERS, Publisher
@@ -258,15 +260,54 @@ def test_a_record_above_one_mebibyte_is_refused(stub_with: Callable[..., Kinesis
 
 
 def test_ticks_wait_a_moment_for_others(stub_with: Callable[..., KinesisStub]) -> None:
-    """A lone tick goes out by itself soon, together with those that came within the linger."""
+    """A lone tick goes out by itself, together with those that came within the linger."""
     stub = stub_with()
-    publisher = Publisher(client("kinesis"), "ticks", threading.Event())
+    publisher = Publisher(client("kinesis"), "ticks", threading.Event(), linger_seconds=0.5)
     publisher.start()
     for symbol in ("A", "B", "C"):
         publisher.put(Tick(symbol, "2024-03-04T10:00:00.000000Z", PRICE_UNITS))
     wait_for(lambda: stub.count == 3, 10)
     publisher.finish()
     assert [records for records, _ in stub.requests] == [3]
+
+
+@pytest.mark.parametrize("linger", [0.0, 0.01])
+def test_a_request_under_way_collects_what_comes_meanwhile(
+    stub_with: Callable[..., KinesisStub], monkeypatch: pytest.MonkeyPatch, linger: float
+) -> None:
+    """However short the linger, ticks that come during a request share the next, which leaves when that is done."""
+    monkeypatch.setattr(lanes, "COLLECT_SECONDS", 60)
+    stub = stub_with()
+    stub.open.clear()
+    publisher = Publisher(client("kinesis"), "ticks", threading.Event(), linger_seconds=linger)
+    publisher.start()
+    publisher.put(Tick("FIRST", "2024-03-04T10:00:00.000000Z", PRICE_UNITS))
+    wait_for(lambda: stub.most_at_once == 1, 10)
+    for number in range(20):
+        publisher.put(Tick(f"S{number}", "2024-03-04T10:00:00.000000Z", PRICE_UNITS))
+        time.sleep(0.005)
+    stub.open.set()
+    wait_for(lambda: stub.count == 21, 10)
+    assert [records for records, _ in stub.requests] == [1, 20]
+    publisher.finish()
+
+
+def _at_once(stub: KinesisStub, requests: int) -> bool:
+    return stub.most_at_once == requests
+
+
+def test_a_request_that_hangs_delays_no_other(stub_with: Callable[..., KinesisStub]) -> None:
+    """Ticks wait for a request under way only for a moment, and then leave in another."""
+    stub = stub_with()
+    stub.open.clear()
+    publisher = Publisher(client("kinesis"), "ticks", threading.Event())
+    publisher.start()
+    for number in range(1, SENDERS + 1):
+        publisher.put(Tick(f"S{number}", "2024-03-04T10:00:00.000000Z", PRICE_UNITS))
+        wait_for(partial(_at_once, stub, number), 10)
+    stub.open.set()
+    publisher.finish()
+    assert stub.count == SENDERS
 
 
 @pytest.mark.parametrize("linger", [0.0, 0.6])
@@ -307,7 +348,7 @@ def test_one_symbol_has_one_record_in_a_request(stub_with: Callable[..., Kinesis
 def test_a_busy_symbol_does_not_linger_with_newcomers(stub_with: Callable[..., KinesisStub]) -> None:
     """Ticks that have waited for a request go out at once, though others that came meanwhile might linger."""
     stub = stub_with()
-    publisher = Publisher(client("kinesis"), "ticks", threading.Event())
+    publisher = Publisher(client("kinesis"), "ticks", threading.Event(), linger_seconds=0.05)
     publisher.start()
     started = time.monotonic()
     for number in range(100):

@@ -49,11 +49,11 @@ def test_replay_speed_is_a_number_or_max() -> None:
     assert read(*replay).replay_file == Path("bars.csv")
 
 
-def test_ticks_linger_50_milliseconds_and_share_no_records_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ticks_do_not_linger_and_share_no_records_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     """PUBLISH_LINGER_MILLISECONDS and AGGREGATE have their defaults, and can be set."""
-    assert (read().publish_linger_milliseconds, read().aggregate) == (50, False)
+    assert (read().publish_linger_milliseconds, read().aggregate) == (0, False)
     monkeypatch.setenv("AGGREGATE", "true")
-    assert read("--publish-linger-milliseconds", "0").publish_linger_milliseconds == 0
+    assert read("--publish-linger-milliseconds", "50").publish_linger_milliseconds == 50
     assert read().aggregate
 
 
