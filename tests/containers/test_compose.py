@@ -19,7 +19,9 @@ _STUCK_SECONDS = 10
 @pytest.fixture(scope="module")
 def system() -> Iterator[Compose]:
     """Four shards and three consumers, with nothing in the stream yet."""
-    compose = Compose("tickertape-test", SHARDS="4", ARCHIVE_SECONDS="3", STUCK_AFTER_SECONDS=str(_STUCK_SECONDS))
+    files = "compose.yaml:tests/containers/often.yaml"
+    settings = {"SHARDS": "4", "ARCHIVE_SECONDS": "3", "STUCK_AFTER_SECONDS": str(_STUCK_SECONDS)}
+    compose = Compose("tickertape-test", COMPOSE_FILE=files, **settings)
     try:
         compose.up("consumer", consumers=3)
         yield compose

@@ -84,7 +84,8 @@ def _run(task: dict[str, Any], container: dict[str, Any], system: Compose) -> st
         flags += ["--volume", mount["ContainerPath"]]
     if health := container.get("HealthCheck"):
         _, *command = health["Command"]
-        flags += ["--health-cmd", " ".join(command), "--health-interval", f"{health['Interval']}s"]
+        how_often = "5s"  # we wait for it, and ECS may take its time
+        flags += ["--health-cmd", " ".join(command), "--health-interval", how_often]
         flags += ["--health-timeout", f"{health['Timeout']}s", "--health-retries", str(health["Retries"])]
         flags += ["--health-start-period", f"{health['StartPeriod']}s"]
     environment = {variable["Name"]: variable["Value"] for variable in container["Environment"]}
