@@ -215,6 +215,10 @@ class Pipeline:
         """Where the output of a consumer goes."""
         return self._folder / f"consumer-{number}.log"
 
+    def events(self, number: int) -> list[dict[str, Any]]:
+        """Give what a consumer has said, every line of which must be an event."""
+        return [json.loads(line) for line in self.log(number).read_text().splitlines()]
+
     def put(self, puts: Iterable[Put], batch: int = 50) -> None:
         """Publish records in their order."""
         waiting = list(puts)

@@ -1,6 +1,5 @@
 """One of each kind of harm to a whole pipeline, and all is as if nothing had happened. `make chaos` does many more."""
 
-import json
 import random
 import time
 from pathlib import Path
@@ -61,7 +60,7 @@ def test_denied_access_is_named_and_nothing_is_checkpointed(
         pipeline.put(puts[100:400])
         assert consumer.wait(_LIMIT_SECONDS) == 1
         assert {shard: lease.checkpoint for shard, lease in pipeline.leases().items()} == before
-        failures = [json.loads(line) for line in pipeline.log(0).read_text().splitlines() if "shard_failed" in line]
+        failures = [event for event in pipeline.events(0) if event["event"] == "shard_failed"]
         assert len(failures) == 1
         assert operation in failures[0]["error"]
         assert resource in failures[0]["error"]

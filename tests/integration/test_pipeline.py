@@ -1,6 +1,5 @@
 """The real consumer and its daemon on the embedded AWS: bad records, bad settings, stop and restart."""
 
-import json
 import os
 import signal
 import subprocess
@@ -10,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -52,7 +50,7 @@ def test_whatever_comes_the_stores_equal_the_oracle(tmp_path: Path) -> None:
         assert expected.conflicts
         assert expected.suppressed
         compare(pipeline.export(tmp_path / "export"), expected, retention_days=7)
-        events = _events(pipeline.log(0))
+        events = pipeline.events(0)
     archived = Counter[str]()
     for event in events:
         if event["event"] == "archived":
@@ -112,11 +110,6 @@ def _children_after(pipeline: Pipeline, seconds: float) -> list[str]:
 
 def _consumer_processes(pipeline: Pipeline) -> list[str]:
     return [command for command in marked(pipeline.mark).values() if "embedded_aws" not in command]
-
-
-def _events(log: Path) -> list[dict[str, Any]]:
-    """Read a consumer's output, every line of which must be an event."""
-    return [json.loads(line) for line in log.read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")

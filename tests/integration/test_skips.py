@@ -1,10 +1,8 @@
 """The KCL drops a batch when its own code raises; nothing may come of the hole that this leaves."""
 
-import json
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -44,7 +42,7 @@ def test_nothing_comes_after_a_dropped_batch(tmp_path: Path) -> None:
         proxy.inject()
         pipeline.put(puts[400:])
         assert consumer.wait(_LIMIT_SECONDS) == 1
-        ends = [event for event in _events(pipeline.log(1)) if event["event"] == "records_skipped"]
+        ends = [event for event in pipeline.events(1) if event["event"] == "records_skipped"]
         assert ends
         assert _DROPPED in ends[0]["error"]
         assert _checkpoints(pipeline) == before
@@ -63,7 +61,3 @@ def _await_in_log(pipeline: Pipeline, consumer: subprocess.Popen[bytes], words: 
 
 def _checkpoints(pipeline: Pipeline) -> dict[str, tuple[str, int]]:
     return {shard: (lease.checkpoint, lease.sub_sequence_number) for shard, lease in pipeline.leases().items()}
-
-
-def _events(log: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in log.read_text().splitlines()]
