@@ -25,6 +25,7 @@ class ShardConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_clock_skew_seconds: int
     retention_days: int
     rules: Rules
+    row_seconds: int = 0
     field_map: dict[str, str] = {}
     worker_id: str = ""
     """By which the daemon's leases are known."""

@@ -24,19 +24,23 @@ class UnusableError(Exception):
 
 
 class Symbol:
-    """One symbol: the state of detection, and the arrival of its last record in epoch milliseconds."""
+    """One symbol: the state of detection, and when its last record and its last one with a row arrived.
 
-    __slots__ = ("arrived_ms", "name", "state")
+    Both times are in epoch milliseconds.
+    """
+
+    __slots__ = ("arrived_ms", "name", "state", "stored_ms")
 
     def __init__(self, name: str, state: SymbolState) -> None:
         self.name = name
         self.state = state
-        self.arrived_ms = 0
+        self.arrived_ms = self.stored_ms = 0
 
 
 class _SavedSymbol(msgspec.Struct, array_like=True):
     name: str
     arrived_ms: int
+    stored_ms: int
     state: SavedState
 
 
@@ -86,7 +90,7 @@ class Memory:
         """Write all of it down, without the symbols that were silent for too long."""
         self._drop_silent()
         symbols = [
-            _SavedSymbol(symbol.name, symbol.arrived_ms, self._detector.save(symbol.state))
+            _SavedSymbol(symbol.name, symbol.arrived_ms, symbol.stored_ms, self._detector.save(symbol.state))
             for symbol in self._symbols.values()
             if symbol.state.last is not None
         ]
@@ -122,7 +126,7 @@ class Memory:
 
     def _restored(self, saved: _SavedSymbol, rules: Rules) -> Symbol:
         symbol = Symbol(saved.name, self._detector.restore(saved.name, saved.state, rules))
-        symbol.arrived_ms = saved.arrived_ms
+        symbol.arrived_ms, symbol.stored_ms = saved.arrived_ms, saved.stored_ms
         return symbol
 
     def _merge(self, symbols: Iterable[Symbol]) -> None:

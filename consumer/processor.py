@@ -66,6 +66,13 @@ class _Conflict(NamedTuple):
     row: Row
 
 
+class _Effects(NamedTuple):
+    """What a batch asks for: alerts to send, each with its record's arrival, and rows for the table."""
+
+    alerts: list[tuple[Alert, int]]
+    rows: list[Row]
+
+
 _DUPLICATE = None
 _Read = Tick | _Misplaced | _Quarantined
 """What a record is read as: a tick, one that belongs to another shard, or a reason why it is none."""
@@ -104,6 +111,7 @@ class ShardProcessor:
         self._config = config
         self._decoder = TickDecoder(config.max_clock_skew_seconds, config.field_map)
         self._detector = Detector(config.rules)
+        self._row_ms = config.row_seconds * 1000
         self._memory = Memory(self._detector, config.retention_days)
         self._lease_is_lost = False
         self.shard_id = ""
@@ -229,10 +237,10 @@ class ShardProcessor:
         """Make a batch's rows and alerts durable, then add what became of each tick to the archive's open chunk."""
         records, ticks = self._read(batch)
         self._warn_of_foreign_keys(records, ticks)
-        alerts: list[tuple[Alert, int]] = []
-        outcomes = [self._detect(record, tick, alerts) for record, tick in zip(records, ticks, strict=True)]
-        self._alerts.deliver(alerts)
-        self._ticks.write([outcome for outcome in outcomes if type(outcome) is tuple])
+        effects = _Effects([], [])
+        outcomes = [self._detect(record, tick, effects) for record, tick in zip(records, ticks, strict=True)]
+        self._alerts.deliver(effects.alerts)
+        self._ticks.write(effects.rows)
         for record, outcome in zip(records, outcomes, strict=True):
             settled = self._settle(record, outcome)
             if isinstance(settled, _Quarantined):
@@ -278,10 +286,12 @@ class ShardProcessor:
                 )
                 return
 
-    def _detect(self, record: Record, tick: _Read, alerts: list[tuple[Alert, int]]) -> _Outcome:
+    def _detect(self, record: Record, tick: _Read, effects: _Effects) -> _Outcome:
         if not isinstance(tick, Tick):
             return tick
-        state = self._memory.recall(tick.symbol, record.approximate_arrival_timestamp).state
+        arrived_ms = record.approximate_arrival_timestamp
+        symbol = self._memory.recall(tick.symbol, arrived_ms)
+        state = symbol.state
         try:
             if state.last is not None and tick.timestamp <= state.last.timestamp:
                 if tick.timestamp < state.last.timestamp:
@@ -292,13 +302,17 @@ class ShardProcessor:
         except Exception as error:
             log.exception("record_failed", extra={"shard_id": self.shard_id, "sequence_number": record.sequence_number})
             return _Quarantined(f"processing failed: {error!r}")
-        alerts.extend(
-            (alert, record.approximate_arrival_timestamp) for alert in detection.alerts if not alert.suppressed
-        )
+        effects.alerts.extend((alert, arrived_ms) for alert in detection.alerts if not alert.suppressed)
+        if detection.alerts or arrived_ms - symbol.stored_ms >= self._row_ms:
+            symbol.stored_ms = arrived_ms
+            effects.rows.append(row)
         return row
 
     def _settle(self, record: Record, outcome: _Outcome) -> Row | _Quarantined | None:
-        """Give a tick's row for the archive. A late or misplaced one is stored first, unless its place is taken."""
+        """Give a tick's row for the archive. A late or misplaced one is stored first, unless its place is taken.
+
+        With thin rows it is for the archive alone: the table does not know which ticks there were.
+        """
         if isinstance(outcome, _Misplaced):
             return self._store_misplaced(outcome.tick, record)
         if isinstance(outcome, _Late):
@@ -308,13 +322,14 @@ class ShardProcessor:
     def _store_misplaced(self, tick: Tick, record: Record) -> Row:
         """Store a tick of another shard, which writes over it when it gets it, too: the archive has both."""
         row = self._rows.misplaced(tick, record)
-        self._ticks.write_if_absent(row)
+        if not self._row_ms:
+            self._ticks.write_if_absent(row)
         return row
 
     def _store_late(self, tick: Tick, record: Record) -> Row | None:
         """Store a late tick, after all that was on time; where its place is taken, the price decides what it is."""
         row = self._rows.late(tick, record)
-        place = self._ticks.write_if_absent(row)
+        place = Place.OURS if self._row_ms else self._ticks.write_if_absent(row)
         if place is Place.OURS:
             return row
         return _DUPLICATE if place is Place.SAME_PRICE else self._rows.conflict(tick, record)

@@ -33,6 +33,12 @@ class ConsumerSettings(CommandSettings):
         description="Name of the KCL application, and of its lease table.",
     )
     archive_seconds: int = Field(60, ge=1, le=3600, description="Length of an archive window in seconds.")
+    row_seconds: int = Field(
+        0,
+        ge=0,
+        description="Rows in the ticks table: 0 is every tick; N is a symbol's first tick in N seconds of arrival, and "
+        "each on which a rule fired. The archive has every tick in any case.",
+    )
     max_clock_skew_seconds: int = Field(
         300, ge=0, description="A tick this many seconds later than its arrival is quarantined."
     )
@@ -90,6 +96,14 @@ class ConsumerSettings(CommandSettings):
             raise ValueError(f"SMA_FAST ({self.sma_fast}) must be below SMA_SLOW ({self.sma_slow})")
         if self.price_move_reset_percent > self.price_move_percent:
             raise ValueError("PRICE_MOVE_RESET_PERCENT must not be above PRICE_MOVE_PERCENT")
+        return self
+
+    @model_validator(mode="after")
+    def _rows_are_not_thinner_than_windows(self) -> "ConsumerSettings":
+        if self.row_seconds > self.archive_seconds:
+            raise ValueError(
+                f"ROW_SECONDS ({self.row_seconds}) must not be above ARCHIVE_SECONDS ({self.archive_seconds})"
+            )
         return self
 
     def shard_config(self) -> ShardConfig:

@@ -20,11 +20,11 @@ from typing import Any, Self
 
 import pyarrow.parquet as pq
 
-from tests.oracle import Expected, Row, read_tick
+from tests.oracle import Expected, Row, read_tick, thinned
 
 _SHOWN = 5
 _LATEST_ARRIVAL = 4_102_444_800_000
-_BOOKKEEPING = {"shard_id", "sequence_number", "sub_sequence_number", "arrived_at", "expires_at", "sides"}
+_BOOKKEEPING = {"shard_id", "sequence_number", "sub_sequence_number", "arrived_at", "expires_at"}
 """Attributes of a row that say how it came, not what it means; the oracle does not know them."""
 _UNKNOWN = _BOOKKEEPING | {"partition_key", "record_index"}
 
@@ -101,12 +101,13 @@ def differences(
     rows = _lines(export / "ticks.jsonl")
     alerts = _lines(export / "alerts.jsonl")
     objects = _objects(export / "s3")
+    archived = _archived(objects["ticks"])
     return [
-        *_ticks(rows, expected),
+        *_ticks(rows, _stored(expected, archived)),
         *_bookkeeping(rows, retention_days),
         *_alerts(alerts, expected),
         *_messages(_lines(export / "messages.jsonl"), alerts, repeats_allowed=repeats_allowed),
-        *_parquet(objects["ticks"], rows, expected),
+        *_parquet(archived, rows, expected),
         *_raw_data(objects["raw-data"], expected, same_bytes=same_bytes),
         *_quarantine(objects["quarantine"], expected, same_bytes=same_bytes),
         *_exported_quarantine(_lines(export / "quarantine.jsonl"), objects["quarantine"]),
@@ -150,17 +151,14 @@ def tally(export: Path, expected: Expected) -> Tally:
     raw_data = (gzip.decompress(content).splitlines() for content in objects["raw-data"].values())
     archived = Counter(map(_one_line, chain.from_iterable(raw_data)))
     archived.update(base64.b64decode(row["data"]) for row in _json_lines(objects["quarantine"]))
-    in_parquet = Counter(
-        (row["symbol"], row["timestamp"])
-        for content in objects["ticks"].values()
-        for row in pq.read_table(BytesIO(content)).to_pylist()
-        if not row["conflict"]
-    )
+    in_archive = _archived(objects["ticks"])
+    in_parquet = Counter(map(_key, _without_conflicts(in_archive, expected)))
+    stored = _stored(expected, in_archive)
     sent = Counter(map(_one_line, expected.archived)) + Counter(expected.quarantined)
     meant = {key: _plain(row) for key, row in rows.items()}
     return Tally(
-        rows_lost=len(expected.ticks.keys() - rows.keys()),
-        rows_doubled=len(rows.keys() - expected.ticks.keys()),
+        rows_lost=len(stored.keys() - rows.keys()),
+        rows_doubled=len(rows.keys() - stored.keys()),
         rows_wrong=sum(meant[key] != expected.ticks[key] for key in meant.keys() & expected.ticks.keys()),
         alerts_lost=len(expected.alerts.keys() - alerts.keys()),
         alerts_doubled=len(alerts.keys() - expected.alerts.keys()),
@@ -172,12 +170,43 @@ def tally(export: Path, expected: Expected) -> Tally:
     )
 
 
-def _ticks(rows: list[Row], expected: Expected) -> list[str]:
+def _archived(objects: Mapping[str, bytes]) -> list[Row]:
+    """The rows of all Parquet files, in the stream's order."""
+    tables = {key: pq.read_table(BytesIO(content)) for key, content in objects.items()}
+    assert not [key for key, table in tables.items() if not table.num_rows], "there is an object without rows"
+    rows = [row for table in tables.values() for row in table.to_pylist()]
+    return sorted(map(_comparable, rows), key=_place)
+
+
+def _place(row: Row) -> tuple[Any, ...]:
+    numbers = (row["sequence_number"], row["sub_sequence_number"], row.get("record_index", 0))
+    return (row["arrived_at"], *map(int, numbers))
+
+
+def _stored(expected: Expected, archived: list[Row]) -> dict[Any, Row]:
+    """What the table must have: all ticks, or where rows are thin some of those that the archive has."""
+    if not expected.row_seconds:
+        return expected.ticks
+    arrivals = [row | {"arrived_at": datetime.fromisoformat(row["arrived_at"])} for row in archived]
+    keys = thinned(arrivals, expected.row_seconds)
+    return {key: row for key, row in expected.ticks.items() if key in keys}
+
+
+def _without_conflicts(archived: list[Row], expected: Expected) -> list[Row]:
+    """The archived rows of which each has a key of its own: with thin rows, late ones have none."""
+    return [row for row in archived if not row.get("conflict") and not (expected.row_seconds and row.get("late"))]
+
+
+def _key(row: Row) -> tuple[str, str]:
+    return row["symbol"], row["timestamp"]
+
+
+def _ticks(rows: list[Row], expected: dict[Any, Row]) -> list[str]:
     found = {(row["symbol"], row["timestamp"]): _plain(row) for row in rows}
     double = len(rows) - len(found)
     return [
         *([f"ticks.jsonl: {double} rows share a key with another"] if double else []),
-        *_different("ticks.jsonl", found, expected.ticks),
+        *_different("ticks.jsonl", found, expected),
     ]
 
 
@@ -189,7 +218,7 @@ def _plain(row: Row) -> Row:
 def _bookkeeping(rows: list[Row], retention_days: int) -> list[str]:
     problems = []
     for row in rows:
-        missing = _BOOKKEEPING - row.keys() - ({"sides"} if row.get("late") else set())
+        missing = _BOOKKEEPING - row.keys()
         if missing:
             problems.append(f"ticks.jsonl: {_name(row)} lacks {', '.join(sorted(missing))}")
             continue
@@ -232,33 +261,28 @@ def _by_alert_id(rows: list[Row], names: Iterable[str]) -> dict[Any, Row]:
     return {(row["symbol"], row["alert_id"]): {name: row.get(name) for name in names} for row in rows}
 
 
-def _parquet(objects: Mapping[str, bytes], rows: list[Row], expected: Expected) -> list[str]:
-    stored: list[Row] = []
-    problems: list[str] = []
-    for key, content in objects.items():
-        table = pq.read_table(BytesIO(content))
-        if not table.num_rows:
-            problems.append(f"s3/{key}: has no rows")
-        stored += [_comparable(row) for row in table.to_pylist()]
-    conflicts = [row for row in stored if row.get("conflict")]
-    stored = [row for row in stored if not row.get("conflict")]
+def _parquet(archived: list[Row], rows: list[Row], expected: Expected) -> list[str]:
+    names = _names_of_averages(rows)
+    without_conflicts = _without_conflicts(archived, expected)
+    stored = [{names.get(name, name): value for name, value in row.items()} for row in without_conflicts]
     columns = {name for row in stored for name in row}
-    hidden = {"sides", "expires_at"} - columns  # the archive does not need them
-    archived_names = _archived_names(rows)
+    hidden = {"expires_at"} - columns  # the archive does not need them
     in_table = {
-        (row["symbol"], row["timestamp"]): {
-            archived_names.get(name, name): value for name, value in _comparable(row).items() if name not in hidden
-        }
-        for row in rows
+        _key(row): {name: value for name, value in _comparable(row).items() if name not in hidden} for row in rows
     }
-    times = Counter((row["symbol"], row["timestamp"]) for row in stored)
+    times = Counter(map(_key, stored))
     repeated = [f"{key} {count} times" for key, count in times.items() if count > 1]
-    by_key = {(row["symbol"], row["timestamp"]): row for row in stored}
+    by_key = {_key(row): row for row in stored}
+    conflicts = [row for row in archived if row.get("conflict")]
+    late = [row for row in archived if row.get("late")] if expected.row_seconds else []
     return [
-        *problems[:_SHOWN],
         *_first("s3/ticks: rows in more than one place", repeated),
-        *_different("s3/ticks (against ticks.jsonl)", by_key, in_table),
+        *_different(
+            "s3/ticks (against ticks.jsonl)", {key: row for key, row in by_key.items() if key in in_table}, in_table
+        ),
+        *_different("s3/ticks", {key: _plain(row) for key, row in by_key.items()}, expected.ticks),
         *_counted("s3/ticks, conflicts", map(_meant, conflicts), map(_meant, expected.conflicts)),
+        *_counted("s3/ticks, late", map(_meant, late), map(_meant, expected.late_only)),
     ]
 
 
@@ -266,10 +290,10 @@ def _meant(row: Row) -> Hashable:
     return _frozen(_plain(row))
 
 
-def _archived_names(rows: list[Row]) -> dict[str, str]:
-    """What the archive calls the averages, whose windows' sizes are in the rows' names for them."""
+def _names_of_averages(rows: list[Row]) -> dict[str, str]:
+    """What the table calls the archive's averages: the sizes of the windows are in its names."""
     sizes = {int(found[1]) for row in rows for name in row if (found := re.fullmatch(r"sma_(\d+)", name))}
-    return {f"sma_{size}": name for size, name in zip(sorted(sizes), ("sma_fast", "sma_slow"), strict=False)}
+    return {name: f"sma_{size}" for size, name in zip(sorted(sizes), ("sma_fast", "sma_slow"), strict=False)}
 
 
 def _raw_data(objects: Mapping[str, bytes], expected: Expected, *, same_bytes: bool) -> list[str]:

@@ -57,6 +57,7 @@ class Settings:
     volume_spike_ratio: Decimal = Decimal(5)
     price_levels: Mapping[str, Decimal] = field(default_factory=dict)
     alert_threshold: Decimal | None = None
+    row_seconds: int = 0
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,10 @@ class Expected:
     suppressed: int = 0
     duplicates: int = 0
     late: int = 0
+    row_seconds: int = 0
+    """With thin rows the table has the rows that `thinned` names, and late ticks are in the archive only."""
+    late_only: list[Row] = field(default_factory=list)
+    """Late ticks, where rows are thin: each time they came."""
     conflicts: list[Row] = field(default_factory=list)
     """Ticks that have the symbol and timestamp of an earlier one, and another price: in the archive only."""
     archived: list[bytes] = field(default_factory=list)
@@ -570,7 +575,7 @@ def _alert(tick: _Tick, rule: str, finding: _Finding) -> Row:
 def expect(records: Iterable[Record], settings: Settings | None = None) -> Expected:
     """Work out what must come of ``records``, which are in the order of the stream for each symbol."""
     settings = settings or Settings()
-    expected = Expected()
+    expected = Expected(row_seconds=settings.row_seconds)
     symbols: dict[str, _Symbol] = defaultdict(lambda: _Symbol(settings))
     parts = (Record(part, record.arrived_ms) for record in records for part in parts_of(record.payload))
     for record in parts:
@@ -581,12 +586,16 @@ def expect(records: Iterable[Record], settings: Settings | None = None) -> Expec
             continue
         expected.archived.append(record.payload)
         symbol, key = symbols[tick.symbol], (tick.symbol, tick.timestamp)
-        if key in expected.ticks:
+        is_late = bool(symbol.accepted) and tick.moment < symbol.accepted[-1].moment
+        if is_late and settings.row_seconds:
+            expected.late += 1
+            expected.late_only.append(_plain_row(tick) | {"late": True})
+        elif key in expected.ticks:
             if expected.ticks[key]["price"] == nano(tick.price):
                 expected.duplicates += 1
             else:
                 expected.conflicts.append(_plain_row(tick) | {"conflict": True})
-        elif symbol.accepted and tick.moment < symbol.accepted[-1].moment:
+        elif is_late:
             expected.late += 1
             expected.ticks[key] = _plain_row(tick) | {"late": True}
         else:
@@ -595,6 +604,24 @@ def expect(records: Iterable[Record], settings: Settings | None = None) -> Expec
             expected.suppressed += suppressed
             expected.alerts |= {(alert["symbol"], alert["alert_id"]): alert for alert in alerts}
     return expected
+
+
+def thinned(rows: Iterable[Row], row_seconds: int) -> set[Key]:
+    """Name the rows that the table has, of those that the archive has: with their arrival, in the stream's order.
+
+    A symbol's first in so many seconds, and each on which a rule fired; late ones and conflicts never.
+    """
+    last: dict[str, datetime] = {}
+    stored = set()
+    for row in rows:
+        if row.get("late") or row.get("conflict"):
+            continue
+        symbol, arrived = row["symbol"], row["arrived_at"]
+        is_first = symbol not in last or arrived - last[symbol] >= timedelta(seconds=row_seconds)
+        if is_first or row.get("anomalies"):
+            last[symbol] = arrived
+            stored.add((symbol, row["timestamp"]))
+    return stored
 
 
 # --- bar files ------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """Takes one accepted tick after another and says what it means."""
 
 from datetime import datetime, timedelta
-from functools import lru_cache
 
 import msgspec
 
@@ -31,8 +30,6 @@ rounded half to even."""
 _ON_PRICES = (SMA_CROSS, BOLLINGER, PRICE_LEVEL)
 _LARGE = 2**63
 _NO_SIDES: Sides = (NONE, NONE, NONE, NONE, NONE, NONE)
-_SIDE_LETTERS = {1: "u", 0: "-", -1: "d"}
-_LETTER_SIDES = {letter: side for side, letter in _SIDE_LETTERS.items()}
 
 
 class Alert(msgspec.Struct, frozen=True, gc=False):
@@ -83,7 +80,7 @@ class SymbolState:
 
 
 class SavedState(msgspec.Struct, array_like=True):
-    """A state in a snapshot: the last tick, the windows' values, sides as `write_sides` has them, alerts sent.
+    """A state in a snapshot: the last tick, the windows' values, the sides, the alerts sent.
 
     Prices are in 10⁻⁹, returns in 10⁻⁹ too, as text where they are too large for msgpack's integers.
     """
@@ -95,7 +92,7 @@ class SavedState(msgspec.Struct, array_like=True):
     prices: list[int]
     returns: list[int | str]
     deltas: list[int]
-    sides: str
+    sides: Sides
     sent: list[tuple[str, str, str]]
     """Rule, direction and timestamp of the last alert of each."""
 
@@ -133,7 +130,7 @@ class Detector:
             state.prices.values,
             [value if abs(value) < _LARGE else str(value) for value in state.returns.values],
             state.deltas.values,
-            write_sides(state.sides),
+            state.sides,
             [(rule, direction, timestamp) for (rule, direction), timestamp in state.sent.items()],
         )
 
@@ -156,7 +153,7 @@ class Detector:
         state.last = Tick(
             symbol, saved.timestamp, saved.price, previous_close=saved.previous_close, volume=saved.volume
         )
-        state.sides = self._still_right(symbol, read_sides(saved.sides), rules)
+        state.sides = self._still_right(symbol, saved.sides, rules)
         state.sent = {(rule, direction): timestamp for rule, direction, timestamp in saved.sent}
         return state
 
@@ -322,24 +319,3 @@ def _volume_delta(tick: Tick, last: Tick) -> int | None:
 
 def _micro(ratio: Ratio) -> int:
     return divide(ratio.numerator * MICRO, ratio.denominator)
-
-
-@lru_cache(maxsize=1024)
-def write_sides(sides: Sides) -> str:
-    """Write sides as one letter each (``u``, ``d`` or ``-``), for a table."""
-    return "".join(_SIDE_LETTERS[side] for side in sides)
-
-
-def read_sides(text: str) -> Sides:
-    """Read what `write_sides` wrote.
-
-    Raises
-    ------
-    ValueError
-        Somebody else wrote it.
-
-    """
-    if len(text) != len(RULES) or not set(text) <= _LETTER_SIDES.keys():
-        raise ValueError(f"sides are {len(RULES)} letters of u, d and -, not {text!r}")
-    cross, move, z_score, band, spike, level = (_LETTER_SIDES[letter] for letter in text)
-    return cross, move, z_score, band, spike, level

@@ -9,7 +9,7 @@ import msgspec
 
 from common.tick import Tick, decimal_text, timestamp_of
 from consumer.detection import Detection, Rules
-from consumer.detection.detector import change_percent, write_sides
+from consumer.detection.detector import change_percent
 from consumer.protocol import Record
 
 
@@ -75,7 +75,6 @@ class RowWriter:
             Column("late", "BOOL"),
             Column("conflict", "BOOL"),
             Column("misplaced", "BOOL"),
-            Column("sides", "S"),
             Column("partition_key", "S"),
             Column("shard_id", "S"),
             Column("sequence_number", "S"),
@@ -107,21 +106,20 @@ class RowWriter:
             None,
             None,
             None,
-            write_sides(detection.sides),
         )
         return (*_quote(tick), *indicators, *self._origin(tick, record))
 
     def late(self, tick: Tick, record: Record) -> Row:
         """Row of a tick that came after a later one: stored, but not seen by detection."""
-        return (*_quote(tick), *_NO_INDICATORS, True, None, None, None, *self._origin(tick, record))
+        return (*_quote(tick), *_NO_INDICATORS, True, None, None, *self._origin(tick, record))
 
     def conflict(self, tick: Tick, record: Record) -> Row:
         """Row of a tick that has another price than the one whose place it would take: for the archive only."""
-        return (*_quote(tick), *_NO_INDICATORS, None, True, None, None, *self._origin(tick, record))
+        return (*_quote(tick), *_NO_INDICATORS, None, True, None, *self._origin(tick, record))
 
     def misplaced(self, tick: Tick, record: Record) -> Row:
         """Row of a tick that came on another shard than its partition key's: stored, but not seen by detection."""
-        return (*_quote(tick), *_NO_INDICATORS, None, None, True, None, *self._origin(tick, record))
+        return (*_quote(tick), *_NO_INDICATORS, None, None, True, *self._origin(tick, record))
 
     def _origin(self, tick: Tick, record: Record) -> tuple[Any, ...]:
         arrived_ms = record.approximate_arrival_timestamp

@@ -56,7 +56,7 @@ def write_picture(snapshot: Snapshot, file: Path) -> None:
 def line(snapshot: Snapshot) -> str:
     """Say in one line how far a run is, with the quotes that moved most."""
     counts = (
-        f"{snapshot.elapsed_seconds:4.0f} s  {snapshot.phase}: {snapshot.stored:,} ticks stored"
+        f"{snapshot.elapsed_seconds:4.0f} s  {snapshot.phase}: {snapshot.stored:,} rows stored"
         f" ({snapshot.stored_per_second:,.0f}/s), {snapshot.alerts:,} alerts,"
     )
     logged = {"duplicates": snapshot.duplicates, "late": snapshot.late, "quarantined": snapshot.quarantined}
@@ -78,7 +78,7 @@ def alert_line(alert: Row) -> str:
 
 def _summary(snapshot: Snapshot, width: int) -> Panel:
     counts = [
-        (f"{snapshot.stored:,}", "bold green", f"ticks ({snapshot.stored_per_second:,.0f}/s)"),
+        (f"{snapshot.stored:,}", "bold green", f"rows ({snapshot.stored_per_second:,.0f}/s)"),
         (f"{snapshot.alerts:,}", "bold", "alerts"),
         (_count(snapshot.suppressed), "", "suppressed"),
         (f"{snapshot.archive_objects:,}", "", "archive objects"),

@@ -229,6 +229,10 @@ DECK: dict[Harm, int] = {
 """How many times each harm is in a round."""
 
 
+KILLS: dict[Harm, int] = dict.fromkeys((kill_shard_process, kill_daemon, kill_task), 4)
+"""The deck that measures how long it takes until others have a dead worker's shards."""
+
+
 def _kill(world: World, dice: random.Random, kill: Callable[[Task, random.Random], None]) -> Outcome:
     victim = _pick_task(world, dice)
     killed = time.monotonic()

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Self
@@ -45,14 +46,19 @@ class World:
         Of the mixed traffic; a producer's replay comes on top.
     tasks
         Consumers at the start.
+    row_seconds
+        How thin the rows are; 0 is a row for every tick.
 
     """
 
-    def __init__(self, folder: Path, *, seed: int, records_per_second: float = 25, tasks: int = 2) -> None:
+    def __init__(
+        self, folder: Path, *, seed: int, records_per_second: float = 25, tasks: int = 2, row_seconds: int = 0
+    ) -> None:
         self._folder = folder
         self._seed = seed
         self._pace = records_per_second
         self._tasks = tasks
+        self._row_seconds = row_seconds
         self._open = ExitStack()
         self._quiet = threading.Event()
         self._publishing = threading.Thread(target=self._publish, name="traffic", daemon=True)
@@ -69,7 +75,7 @@ class World:
             )
             self.pipeline.endpoint = self.proxy.url
             self.pipeline.create_leases()
-            environment = self.pipeline.environment() | CONSUMER
+            environment = self.pipeline.environment() | CONSUMER | {"ROW_SECONDS": str(self._row_seconds)}
             self.service = self._open.enter_context(Service(self._folder, environment, self._tasks))
             self._open.callback(self._kill_producers)
             self._open.callback(self._quiet.set)
@@ -142,7 +148,7 @@ class World:
 
         """
         export = self.pipeline.export(self._folder / "export")
-        expected = expect(self.pipeline.records(), SETTINGS)
+        expected = expect(self.pipeline.records(), replace(SETTINGS, row_seconds=self._row_seconds))
         found = differences(export, expected, same_bytes=True, retention_days=RETENTION_DAYS, repeats_allowed=True)
         return len(expected.archived) + len(expected.quarantined), tally(export, expected), found
 

@@ -331,6 +331,48 @@ def test_duplicates_late_ticks_and_conflicts(
     assert [[entry[name] for name in names] for entry in told] == [[10, 4, 1, 3, 3, 0]] * 6
 
 
+def _thin_ticks() -> list[Message]:
+    """Two symbols, ten ticks a second each; one that comes late, one that is misplaced, one that comes twice."""
+    moments = [START + timedelta(milliseconds=100 * number) for number in range(300)]
+    records = [
+        record(quote(160 if number == 113 else 100 + number / 100, moment, f"S{number % 2}"), number, moment)
+        for number, moment in enumerate(moments)
+    ]
+    late = record(quote(7, START, "S1"), 150, moments[150], sub=1)
+    records[151:151] = [late, record(quote(101.5, moments[150], "S0"), 150, moments[150], sub=2)]
+    return records
+
+
+@pytest.mark.parametrize("crash", [0, 7, 120, 151, 260])
+def test_thin_rows_are_the_first_of_their_seconds_and_what_fired(
+    config: ShardConfig, stores: Stores, caplog: pytest.LogCaptureFixture, crash: int
+) -> None:
+    """ROW_SECONDS=2: wherever a process dies, the table has the same few rows, and the archive has every tick."""
+    caplog.set_level(logging.INFO)
+    records = _thin_ticks()
+    thin = replace(config, row_seconds=2, archive_seconds=10, rules=Rules(alert_cooldown_seconds=0))
+    first = run(thin, *in_batches(records[:crash], 11))
+    run(thin, *in_batches(records[crash:], 40), {"action": "shardEnded"}, after=first)
+
+    bodies = [body for key, body in stores.objects().items() if key.endswith(".parquet")]
+    archived = [row for body in bodies for row in pq.read_table(io.BytesIO(body)).to_pylist()]
+    assert len(archived) == 301
+    assert [row["price"] for row in archived if row["late"]] == [7]
+    expected: dict[str, list[str]] = {"S0": [], "S1": []}
+    for row in sorted(archived, key=lambda row: int(row["sequence_number"])):
+        kept, arrived = expected[row["symbol"]], datetime.fromisoformat(row["arrived_at"])
+        due = not kept or arrived - datetime.fromisoformat(kept[-1]) >= timedelta(seconds=2)
+        if not row["late"] and (due or row["anomalies"]):
+            kept.append(row["timestamp"])
+    rows = stores.rows()
+    assert {symbol: [moment for s, moment in sorted(rows) if s == symbol] for symbol in expected} == expected
+    assert 30 < len(rows) < 60
+    assert stores.new_messages()
+    assert {row["timestamp"] for row in archived if row["anomalies"]} <= {moment for _, moment in rows}
+    told = [vars(entry) for entry in caplog.records if entry.message == "archived"]
+    assert max(entry["duplicates"] for entry in told) == 1
+
+
 @pytest.mark.parametrize("form", ["array", "lines", "pretty array"])
 def test_a_record_of_several_ticks_is_that_many(config: ShardConfig, stores: Stores, form: str) -> None:
     """Each is a row with its place in the record; a bad one costs itself only; raw data has one a line, as sent."""

@@ -213,7 +213,7 @@ def _repack(change: Callable[[Any], Any]) -> Callable[[bytes], bytes]:
     return damage
 
 
-def _with_sides(content: dict[str, Any], sides: str) -> dict[str, Any]:
+def _with_sides(content: dict[str, Any], sides: list[int]) -> dict[str, Any]:
     content["symbols"][0][2][7] = sides
     return content
 
@@ -225,7 +225,7 @@ _DAMAGES = {
     "text": lambda _: b"hello",
     "other version": _repack(lambda content: content | {"version": 99, "symbols": "?"}),
     "no symbols": _repack(lambda content: {"version": content["version"]}),
-    "sides": _repack(lambda content: _with_sides(content, "u?")),
+    "sides": _repack(lambda content: _with_sides(content, [0, 0])),
 }
 
 

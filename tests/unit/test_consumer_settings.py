@@ -53,6 +53,8 @@ def test_names_of_other_producers_reach_the_shards(monkeypatch: pytest.MonkeyPat
     ("arguments", "words"),
     [
         (["--sma-fast", "abc"], ["SMA_FAST", "abc"]),
+        (["--row-seconds", "61"], ["ROW_SECONDS (61) must not be above ARCHIVE_SECONDS (60)"]),
+        (["--row-seconds", "-1"], ["ROW_SECONDS", "greater than or equal to 0"]),
         (["--sma-fast", "20"], ["SMA_FAST (20) must be below SMA_SLOW (20)"]),
         (["--price-move-reset-percent", "6"], ["PRICE_MOVE_RESET_PERCENT must not be above"]),
         (["--alert-cooldown-seconds", "-1"], ["ALERT_COOLDOWN_SECONDS", "-1"]),

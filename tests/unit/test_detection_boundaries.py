@@ -417,7 +417,7 @@ def test_cooldown_is_of_one_direction() -> None:
 # --- against the oracle ---------------------------------------------------------------------------
 
 _WRITER_KINDS: dict[str, Callable[[Any], Any]] = {"S": str, "N": Decimal, "SS": sorted, "BOOL": bool}
-_INTERNAL = {"sides", "shard_id", "sequence_number", "sub_sequence_number", "arrived_at", "expires_at"}
+_INTERNAL = {"shard_id", "sequence_number", "sub_sequence_number", "arrived_at", "expires_at"}
 
 
 def _row_of(writer: RowWriter, one: Tick, detection: Detection) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def test_shows_everything_at_100_by_30() -> None:
     text = _draw(_snapshot(), 100, 30)
     for shown in (*SYMBOLS, "104.50", "-1.23 %", "103.25", "102.75", "▲", "▁", "█", "KO moved 4 %."):
         assert shown in text
-    for shown in ("1,308 ticks (24/s)", "65 alerts", "3 suppressed", "1 duplicates", "2 late", "4 quarantined"):
+    for shown in ("1,308 rows (24/s)", "65 alerts", "3 suppressed", "1 duplicates", "2 late", "4 quarantined"):
         assert shown in text
     for shown in ("20 archive objects", "0.2 s behind", "01:14", "worker-a", "654"):
         assert shown in text
@@ -113,7 +113,7 @@ def test_line_says_counts_and_the_quotes_that_moved_most() -> None:
     snapshot = _snapshot(quotes=2)
     snapshot.quotes.append(Quote({"symbol": "MOVER", "price": Decimal(9), "change_percent": Decimal(12)}, [Decimal(9)]))
     text = view.line(snapshot)
-    assert "1,308 ticks stored (24/s), 65 alerts, 1 duplicates, 2 late, 4 quarantined, 20 archive objects" in text
+    assert "1,308 rows stored (24/s), 65 alerts, 1 duplicates, 2 late, 4 quarantined, 20 archive objects" in text
     assert "0.2 s behind | MOVER 9.00 +12.00 % SMA-5 - SMA-20 -" in text
 
 

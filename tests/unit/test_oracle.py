@@ -175,7 +175,7 @@ _ORIGIN = {
 
 def write_export(directory: Path, expected: Expected) -> None:
     """Write an export that agrees with ``expected``."""
-    rows = [row | _ORIGIN | {"expires_at": 1_691_592_000, "sides": "------"} for row in expected.ticks.values()]
+    rows = [row | _ORIGIN | {"expires_at": 1_691_592_000} for row in expected.ticks.values()]
     alerts = [
         alert | {"status": "sent", "published_at": "now", "expires_at": 1, "message": f"{alert['symbol']} moved"}
         for alert in expected.alerts.values()
