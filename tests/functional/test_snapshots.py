@@ -213,11 +213,6 @@ def _repack(change: Callable[[Any], Any]) -> Callable[[bytes], bytes]:
     return damage
 
 
-def _with_sides(content: dict[str, Any], sides: list[int]) -> dict[str, Any]:
-    content["symbols"][0][2][7] = sides
-    return content
-
-
 _DAMAGES = {
     "half": _cut,
     "bit": _flip,
@@ -225,7 +220,7 @@ _DAMAGES = {
     "text": lambda _: b"hello",
     "other version": _repack(lambda content: content | {"version": 99, "symbols": "?"}),
     "no symbols": _repack(lambda content: {"version": content["version"]}),
-    "sides": _repack(lambda content: _with_sides(content, [0, 0])),
+    "half a symbol": _repack(lambda content: content | {"symbols": [content["symbols"][0][:2]]}),
 }
 
 
