@@ -70,8 +70,8 @@ def payloads() -> list[bytes]:
     return result
 
 
-def message(records: list[bytes]) -> bytes:
-    """The daemon's message with ``records``."""
+def message(records: list[bytes], first: int = 0) -> bytes:
+    """The daemon's message with ``records``, of which so many came before: what comes again is left out."""
     entries = [
         {
             "action": "record",
@@ -81,7 +81,7 @@ def message(records: list[bytes]) -> bytes:
             "subSequenceNumber": 0,
             "approximateArrivalTimestamp": ARRIVED,
         }
-        for number, data in enumerate(records)
+        for number, data in enumerate(records, first)
     ]
     return json.dumps({"action": "processRecords", "records": entries, "millisBehindLatest": 0}).encode()
 
@@ -197,7 +197,7 @@ def whole_path(sent: list[bytes]) -> Step:
     few = [json.loads(payload, parse_float=str) for payload in sent[:1000]]
 
     def ours() -> None:
-        daemon.lines = [message(sent[start : start + 2000]) for start in range(half, len(sent), 2000)]
+        daemon.lines = [message(sent[start : start + 2000], start) for start in range(half, len(sent), 2000)]
         daemon.lines.append(json.dumps({"action": "shardEnded"}).encode())
         process.run()
 

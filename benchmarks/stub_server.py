@@ -10,7 +10,10 @@ from contextlib import contextmanager
 from functools import lru_cache
 
 _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)", re.IGNORECASE)
-_EMPTY = b'{"Items":[],"Shards":[],"UnprocessedItems":{}}'
+_EMPTY = (
+    b'{"Items":[],"Shards":[],"UnprocessedItems":{},'
+    b'"StreamDescriptionSummary":{"StreamARN":"arn","StreamCreationTimestamp":1}}'
+)
 _TARGET = re.compile(rb"\r\nx-amz-target: \w+\.(\w+)", re.IGNORECASE)
 _TAKEN = b'{"SequenceNumber":"4964%052d","ShardId":"shardId-%012d"}' % (1, 0)
 _ENTRY = re.compile(rb"\.Id=(\d+)")
