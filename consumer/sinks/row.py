@@ -1,6 +1,6 @@
 """A processed tick as the stores see it: one row, whose columns are defined here and nowhere else."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import repeat
 from math import nan
 from typing import Any, NamedTuple
@@ -83,11 +83,7 @@ class RowWriter:
             Column("arrived_at", "S"),
             Column("expires_at", "N"),
         )
-        # Text that needs no escaping, and numbers, which nearly all of a row is, are only wrapped.
-        self._wrapped = [index for index, column in enumerate(self.columns) if _is_wrapped(column)]
-        self._others = [index for index, column in enumerate(self.columns) if not _is_wrapped(column)]
-        self._attributes = [f'"{column.name}":{{"{column.kind}":"%s"}}' for column in self.columns]
-        self._all_wrapped = "{" + ",".join(self._attributes[index] for index in self._wrapped)
+        self._order = sorted(range(len(self.columns)), key=lambda index: not _is_wrapped(self.columns[index]))
         self._shard_id = shard_id
         self._retention_seconds = retention_days * 24 * 3600
 
@@ -146,25 +142,45 @@ class RowWriter:
         if not rows:
             return []
         by_column = list(zip(*rows, strict=True))
-        wrapped = zip(*(_texts(by_column[index], self.columns[index].places) for index in self._wrapped), strict=True)
-        others = (_attributes(self.columns[index], by_column[index]) for index in self._others)
-        beginnings = [self._beginning(texts) if None in texts else self._all_wrapped % texts for texts in wrapped]
-        return list(map("".join, zip(beginnings, *filter(None, others), repeat("}"))))
-
-    def _beginning(self, texts: tuple[Any, ...]) -> str:
-        """Write what is there of the wrapped values."""
-        wrapped = zip(self._wrapped, texts, strict=True)
-        return "{" + ",".join(self._attributes[index] % text for index, text in wrapped if text is not None)
+        pieces = [piece for index in self._order for piece in _pieces(self.columns[index], by_column[index])]
+        return [f"{{{item[1:]}}}" for item in map("".join, zip(*pieces, strict=False))]  # some repeat without end
 
 
 def _is_wrapped(column: Column) -> bool:
+    """Tell whether a column's values are there as a rule, and are numbers or text that needs no escaping."""
     return column.kind in {"S", "N"} and column.name not in {"source", "partition_key", "record_index"}
 
 
-def _texts(values: Sequence[Any], places: int) -> Sequence[Any]:
-    """Write a column's decimals, all in one stroke; what is text already, or will be, stays."""
-    if not places:
+def _pieces(column: Column, values: Sequence[Any]) -> list[Iterable[str]]:
+    """Write a column as an item's JSON has it, in pieces that are joined row by row; nothing where it is absent."""
+    beginning, end = f',"{column.name}":{{"{column.kind}":', "}"
+    if _is_wrapped(column):
+        texts = _texts(column, values)
+        if None not in values:
+            return [repeat(f'{beginning}"'), texts, repeat('"}')]
+        return [["" if text is None else f'{beginning}"{text}"{end}' for text in texts]]
+    different = set(values) - {None}
+    if not different:
+        return []
+    written = {value: f"{beginning}{_json(column, value)}{end}" for value in different}
+    return [[written.get(value, "") for value in values]]
+
+
+def _json(column: Column, value: Any) -> str:  # noqa: ANN401  (whatever a column has)
+    return msgspec.json.encode(str(value) if column.kind == "N" else value).decode()
+
+
+def _texts(column: Column, values: Sequence[Any]) -> Iterable[Any]:
+    """Write what a column has, numbers as decimals; None stays."""
+    if column.kind == "S":
         return values
+    if not column.places:
+        return [None if value is None else str(value) for value in values]
+    return _decimal_texts(values, column.places)
+
+
+def _decimal_texts(values: Sequence[int | None], places: int) -> Sequence[str | None]:
+    """Write decimals all in one stroke, as doubles; by itself what a double has with an exponent, or not exactly."""
     unit = float(10**places)
     doubles = [value / unit if value is not None and -_EXACT < value < _EXACT else nan for value in values]
     written = msgspec.json.encode(doubles)[1:-1].decode() + ","
@@ -172,23 +188,9 @@ def _texts(values: Sequence[Any], places: int) -> Sequence[Any]:
     if "n" not in written and "e" not in written:
         return texts
     return [
-        text if text != "null" and "e" not in text else None if value is None else decimal_text(value, places)
+        None if value is None else decimal_text(value, places) if "n" in text or "e" in text else text
         for text, value in zip(texts, values, strict=True)
     ]
-
-
-def _attributes(column: Column, values: Sequence[Any]) -> list[str] | None:
-    """Write a column that is seldom there, or needs escaping; None if no row has it."""
-    different = set(values)
-    if different == {None}:
-        return None
-    texts = {value: _attribute(column, value) for value in different if value is not None}
-    return [texts.get(value, "") for value in values]
-
-
-def _attribute(column: Column, value: Any) -> str:  # noqa: ANN401  (whatever a column has)
-    text = str(value) if column.kind == "N" else value
-    return f',"{column.name}":{{"{column.kind}":{msgspec.json.encode(text).decode()}}}'
 
 
 def _number_text(value: int, places: int) -> str:
