@@ -73,7 +73,7 @@ push: $(VENV)/ready ## build the image for ARCH (X86_64 or ARM64) and push it to
 scan-image: $(VENV)/ready ## refuse the pushed IMAGE if critical weaknesses are known in it
 	@$(BIN)/python -m ecs scan-image
 
-deploy: $(VENV)/ready ## deploy IMAGE; SIZE=small, STORES and SERVICES say what is to be different: docs/deploy.md
+deploy: $(VENV)/ready ## deploy IMAGE; SIZE=small or large, STORES and SERVICES say what is to be different: docs/deploy.md
 	@$(BIN)/python -m ecs deploy
 
 destroy: $(VENV)/ready ## delete what make deploy has made; bucket and tables are kept unless EMPTY=yes

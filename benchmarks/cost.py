@@ -6,6 +6,7 @@ makes rows and objects of real quotes. Only prices, and what AWS alone can tell,
 
 import math
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -14,7 +15,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from common.settings import CommandSettings
-from common.tick import encode, timestamp_of
+from common.tick import Tick, encode, timestamp_of
 from consumer.detection import Detector, Rules
 from consumer.protocol import Record
 from consumer.settings import ConsumerSettings
@@ -59,6 +60,7 @@ TARGET_TRACKING_ALARMS = 2
 FIRST_ON_DEMAND_SHARDS, ON_DEMAND_RECORDS_A_SHARD = 4, 500  # Kinesis keeps room for twice as much
 PROVISIONED_USE = 0.7  # as autoscaling of tables keeps it
 
+SAMPLED_COOLDOWNS = 3
 ALERT_WRITES, ALERT_ROW_BYTES = 2, 290  # claimed, then marked as sent
 OBJECTS_A_WINDOW, SNAPSHOTS_A_WINDOW = 2, 1  # what was received, and what became of it; and the shard's memory
 
@@ -108,10 +110,12 @@ DEPLOYMENTS = (
 """The last one's 1000 symbols are not spread evenly over shards: 16 keep the busiest of them below 1,000 records/s."""
 
 ONE_SMALL = sized("1 symbol every 30 s, `SIZE=small`", 1, 30, "small")
+ONE_LARGE = sized("10,000 ticks/s, `SIZE=large`", 1000, 0.1, "large")
 BILLED = (
     ONE_SMALL,
     replace(ONE_SMALL.with_services(Capacity="FARGATE_SPOT"), name="the same on Spot"),
     *DEPLOYMENTS,
+    ONE_LARGE,
 )
 
 
@@ -123,7 +127,8 @@ class Bill:
         self._stack = Template(STACK, deployment.stores)
         self._services = deployable(deployment.template, deployment.services, stores=self._stack)
         self._producer, self._consumer = map(self._environment, ("producer", "consumer"))
-        self._quotes = process(deployment.interval_seconds, self._consumer_number("ALERT_COOLDOWN_SECONDS"))
+        cooldown, row = map(self._consumer_number, ("ALERT_COOLDOWN_SECONDS", "ROW_SECONDS"))
+        self._quotes = process(deployment.interval_seconds, cooldown, row)
         self._ticks = deployment.ticks * SECONDS
         (self._stream,) = self._stack.of_type("Kinesis::Stream").values()
         needed = math.ceil(self.records / ON_DEMAND_RECORDS_A_SHARD)
@@ -156,6 +161,11 @@ class Bill:
     def records(self) -> float:
         """Records that come into the stream a second."""
         return self._deployment.ticks / self._ticks_a_record
+
+    @property
+    def rows(self) -> float:
+        """Rows of ticks that are written a second."""
+        return self._deployment.ticks * self._quotes.stored
 
     @property
     def _ticks_a_record(self) -> float:
@@ -227,12 +237,12 @@ class Bill:
 
     def _tick_writes(self) -> float:
         if self._deployment.provisioned_tables:
-            units = self._deployment.ticks * self._quotes.write_units / PROVISIONED_USE
+            units = self.rows * self._quotes.write_units / PROVISIONED_USE
             return HOURS * units * PROVISIONED_WRITE_HOUR
-        return self._ticks * self._quotes.write_units * WRITE_UNIT
+        return self.rows * SECONDS * self._quotes.write_units * WRITE_UNIT
 
     def _tick_storage(self) -> float:
-        return self._kept("TicksTable", self._deployment.ticks, self._quotes.row_bytes)
+        return self._kept("TicksTable", self.rows, self._quotes.row_bytes)
 
     def _kept(self, table: str, rows: float, row_bytes: float) -> float:
         """Rows a second, for as long as they are kept."""
@@ -304,6 +314,8 @@ class Quotes(NamedTuple):
     rows: list[Row]
     alerts: float
     """Alerts that are sent, a tick."""
+    stored: float
+    """Share of the ticks that have a row."""
     fired: float
     """Share of the ticks on which a rule fired, held back by the cooldown or not."""
     row_bytes: float
@@ -311,24 +323,38 @@ class Quotes(NamedTuple):
 
 
 @cache
-def process(interval_seconds: float, cooldown_seconds: float) -> Quotes:
-    """Have our code process real quotes, 3,500 minute bars of an ETF, as if they came at this interval."""
+def process(interval_seconds: float, cooldown_seconds: float, row_seconds: float = 0) -> Quotes:
+    """Have our code process real quotes, 3,500 minute bars of an ETF, as if they came at this interval.
+
+    They come again until some cooldowns are over. The first is not counted: in it, all that fires first is sent.
+    """
     rules = Rules(alert_cooldown_seconds=round(cooldown_seconds))
     detector, writer = Detector(rules), RowWriter("shardId-000000000000", rules, 30)
-    path, clock = ROOT / "tests" / "data" / "inda_1min.csv", Clock(threading.Event())
-    state, sent, fired = detector.new_state(), 0, 0
-    payloads, rows = [], []
-    for number, tick in enumerate(Replay(path, symbol="INDA", only=(), speed=math.inf, clock=clock)):
+    ticks = _bars()
+    state, payloads, rows = detector.new_state(), [], []
+    counts, stored_ms = Counter[str](), 0
+    passes = max(1, math.ceil(SAMPLED_COOLDOWNS * cooldown_seconds / interval_seconds / len(ticks)))
+    for number, tick in enumerate(passes * ticks):
         arrived_ms = 1_800_000_000_000 + round(number * interval_seconds * 1000)
         tick.timestamp = timestamp_of(arrived_ms)
         detection = detector.detect(state, tick)
-        sent += sum(not alert.suppressed for alert in detection.alerts)
-        fired += bool(detection.alerts)
-        payloads.append(encode(tick))
-        rows.append(writer.accepted(tick, detection, Record(b"", "INDA", str(10**55 + number), 0, arrived_ms)))
+        sent = sum(not alert.suppressed for alert in detection.alerts)
+        is_stored = sent or arrived_ms - stored_ms >= row_seconds * 1000
+        stored_ms = arrived_ms if is_stored else stored_ms
+        if number * interval_seconds >= cooldown_seconds:
+            counts += Counter(ticks=1, alerts=sent, stored=bool(is_stored), fired=bool(detection.alerts))
+        if number < len(ticks):
+            payloads.append(encode(tick))
+            rows.append(writer.accepted(tick, detection, Record(b"", "INDA", str(10**55 + number), 0, arrived_ms)))
     sizes = list(map(item_bytes, rows))
     units = fmean(math.ceil(size / WRITE_UNIT_BYTES) for size in sizes)
-    return Quotes(payloads, rows, sent / len(rows), fired / len(rows), fmean(sizes), units)
+    shares = {name: counts[name] / counts["ticks"] for name in ("alerts", "stored", "fired")}
+    return Quotes(payloads, rows, **shares, row_bytes=fmean(sizes), write_units=units)
+
+
+def _bars() -> list[Tick]:
+    path, clock = ROOT / "tests" / "data" / "inda_1min.csv", Clock(threading.Event())
+    return list(Replay(path, symbol="INDA", only=(), speed=math.inf, clock=clock))
 
 
 _WRITER = RowWriter("", Rules(), 1)
@@ -379,10 +405,61 @@ CHANGES: dict[str, Callable[[Deployment], Deployment]] = {
     "`Aggregate=true PublishLingerMilliseconds=1000`, 4 instead of 16 shards": _aggregate,
     "`BillingMode: PROVISIONED` of `TicksTable`, autoscaled": lambda d: replace(d, provisioned_tables=True),
     "`TicksPointInTimeRecovery=true`": lambda d: d.with_stores(TicksPointInTimeRecovery="true"),
+    "`RowSeconds=60`": lambda d: d.with_services(RowSeconds=60),
     "`RetentionDays=7`": lambda d: d.with_services(RetentionDays=7),
     "`ArchiveSeconds=300`": lambda d: d.with_services(ArchiveSeconds=300),
     "`AlertCooldownSeconds=3600`": lambda d: d.with_services(AlertCooldownSeconds=3600),
     "`KCL_FAILOVER_TIME_MILLIS=10000`": lambda d: replace(d, kcl_failover_milliseconds=10_000),
+}
+
+
+class Cut(NamedTuple):
+    """A step from the dearest deployment to the large size: parameters of the two templates, and their price."""
+
+    stores: Parameters
+    services: Parameters
+    given_up: str
+
+
+UNCUT = DEPLOYMENTS[-1].with_stores(TicksPointInTimeRecovery="true")
+CUTS = (
+    Cut(
+        {"TicksPointInTimeRecovery": "false"},
+        {},
+        "restoring the table of ticks to any second of 35 days: the archive has every tick. The table of alerts, which "
+        "nothing else has, keeps it",
+    ),
+    Cut(
+        {},
+        {"RowSeconds": "5"},
+        "rows of a symbol's other ticks in 5 s, unless an alert was sent for one: they, and late ones, are in the "
+        "archive only, a minute later and by Athena",
+    ),
+    Cut(
+        {"ShardCount": "4"},
+        {"Aggregate": "true", "PublishLingerMilliseconds": "1000", "ShardsPerTask": "1"},
+        "up to a second, which ticks wait for others; and whoever else reads the stream has to take records apart",
+    ),
+    Cut({}, {"CpuArchitecture": "ARM64"}, "nothing: the image is built with `make push ARCH=ARM64`"),
+)
+"""Taken one after the other, they end in what `make deploy SIZE=large` deploys."""
+
+MIXTURES = (
+    sized("500 symbols, 20 ticks/s each", 500, 0.05, "large"),
+    replace(ONE_LARGE, name="1,000 symbols, 10 ticks/s each"),
+    sized("5,000 symbols, 2 ticks/s each; `ShardCount=8 ShardsPerTask=2`", 5000, 0.5, "large")
+    .with_stores(ShardCount=8)
+    .with_services(ShardsPerTask=2),
+    sized("10,000 symbols, a tick/s each; `ShardCount=16 ShardsPerTask=4`", 10_000, 1, "large")
+    .with_stores(ShardCount=16)
+    .with_services(ShardsPerTask=4),
+)
+"""10,000 ticks/s, come as they may; the fewer a symbol has, the fewer share a record and a row."""
+
+SPARING: dict[str, Parameters] = {
+    "as deployed": {},
+    "`RowSeconds=60`": {"RowSeconds": 60},
+    "`RowSeconds=60 AlertCooldownSeconds=1800`": {"RowSeconds": 60, "AlertCooldownSeconds": 1800},
 }
 
 
@@ -400,10 +477,35 @@ def changes() -> str:
     return _table(DEPLOYMENTS, body)
 
 
+def cuts() -> str:
+    """Write what each cut takes from the bill, and what is given up for it, as a Markdown table."""
+    rows, deployment = [["each tick a row, which can be restored", "", _dollars(Bill(UNCUT).total()), ""]], UNCUT
+    for cut in CUTS:
+        deployment, dearer = deployment.with_stores(**cut.stores).with_services(**cut.services), deployment
+        names = [f"{name}={value}" for name, value in {**cut.stores, **cut.services}.items()]
+        left = _dollars(Bill(deployment).total())
+        rows.append([f"`{' '.join(names)}`", _difference(dearer, deployment), left, cut.given_up])
+    return _rows(["10,000 ticks/s", "$ a month", "leaves", "given up"], rows, "-: -: -")
+
+
+def mixtures() -> str:
+    """Write what the large size costs with more and fewer symbols as a Markdown table."""
+    rows = [
+        [mix.name, *(_dollars(Bill(mix.with_services(**spared)).total()) for spared in SPARING.values())]
+        for mix in MIXTURES
+    ]
+    return _rows(["$ a month for 10,000 ticks/s of", *SPARING], rows, "-: " * len(SPARING))
+
+
 def _table(deployments: Iterable[Deployment], body: Mapping[str, list[str]]) -> str:
     names = [deployment.name for deployment in deployments]
-    rows = [["$ a month", *names], ["---", *["---:"] * len(names)], *([name, *cells] for name, cells in body.items())]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return _rows(["$ a month", *names], [[name, *cells] for name, cells in body.items()], "-: " * len(names))
+
+
+def _rows(head: list[str], rows: list[list[str]], aligned: str) -> str:
+    """Write a table; all but its first column are aligned to the left (-) or to the right (-:)."""
+    rule = ["---", *(f"--{side}" for side in aligned.split())]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, rule, *rows])
 
 
 def _dollars(amount: float) -> str:
@@ -416,8 +518,8 @@ def _difference(old: Deployment, new: Deployment) -> str:
 
 
 def main() -> None:
-    """Print both tables, and what was measured for them."""
-    print(costs(), changes(), sep="\n\n", end="\n\n")
+    """Print all tables, and what was measured for them."""
+    print(costs(), cuts(), mixtures(), changes(), sep="\n\n", end="\n\n")
     for deployment in DEPLOYMENTS:
         quotes = process(deployment.interval_seconds, Rules().alert_cooldown_seconds)
         print(

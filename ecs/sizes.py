@@ -16,10 +16,25 @@ class Size(NamedTuple):
 
 
 SIZES: Mapping[str, Size] = {
-    "full": Size(SERVICES, {}, {}),
+    "full": Size(SERVICES, {}, {"Size": "full"}),
     "small": Size(
         SMALL,
         {"ShardCount": "1", "LogMetrics": "FEW", "OperatorTopicKey": "NONE"},
         {"ArchiveSeconds": "300"},
     ),
+    "large": Size(
+        SERVICES,
+        {"ShardCount": "4", "TicksPointInTimeRecovery": "false"},
+        {
+            "Size": "large",
+            "CpuArchitecture": "ARM64",
+            "RowSeconds": "5",
+            "Aggregate": "true",
+            "PublishLingerMilliseconds": "1000",
+            "ShardsPerTask": "1",
+            "ConsumerSize": "1024-2048",
+            "ProducerSize": "1024-2048",
+        },
+    ),
 }
+"""docs/cost.md says what each parameter of the large size saves, and what is given up for it."""

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
+from benchmarks.cost import ONE_LARGE, Bill
 from ecs.__main__ import main
 from ecs.stores import NAMES
+from ecs.template import TemplateFile
 from infra.templates import BOOTSTRAP, BUDGET, ROOT, SERVICES, SMALL, STACK, Template
 from tests.integration import ministack
 
@@ -322,7 +325,7 @@ def test_the_stream_keeps_its_leases_to_itself(account: Account) -> None:
         ({"STORES": "MonthlyBudget=50"}, "MonthlyBudget needs somebody to warn: STORES=OperatorEmail="),
         ({"STORES": "MonthlyBudget=x OperatorEmail=a@b.example"}, "MonthlyBudget may not be 'x'"),
         ({"STACK": "-x"}, "STACK is 1 to 35 letters"),
-        ({"SIZE": "tiny"}, "SIZE is full or small, not 'tiny'"),
+        ({"SIZE": "tiny"}, "SIZE is full or small or large, not 'tiny'"),
         ({"IMAGE": "a b"}, "Image may not be 'a b'"),
         (
             {"IMAGE": "999999999999.dkr.ecr.us-east-1.amazonaws.com/own:1"},
@@ -414,6 +417,28 @@ def test_a_small_one_stays_small_until_it_is_said_otherwise(account: Account) ->
     assert {arn.rpartition("/")[2] for arn in services} == {"producer", "consumer"}
     account.done("destroy", EMPTY="yes")
     assert account.stores() == (set(), set())
+
+
+def test_a_large_one_is_what_the_bill_says(account: Account) -> None:
+    """SIZE=large deploys the parameters of which README's bill is made; those of one's own stay, then and later."""
+    account.done("deploy", IMAGE="tickertape:1-arm64", STORES="StreamRetentionHours=48")
+    account.done("deploy", IMAGE="tickertape:2-arm64", SIZE="large", SERVICES="BehindSeconds=90")
+    stores, services = account.parameters(NAME), account.parameters(f"{NAME}-services")
+    assert (stores["StreamRetentionHours"], services["BehindSeconds"]) == ("48", "90")
+    deployed = replace(ONE_LARGE, stores=known(STACK, stores), services=known(SERVICES, services))
+    assert Bill(deployed).lines() == Bill(ONE_LARGE).lines()
+    assert Bill(deployed).total() < 1000
+
+    account.done("deploy", IMAGE="tickertape:2-arm64", SERVICES="RowSeconds=10")
+    account.done("deploy", IMAGE="tickertape:3-arm64", SIZE="large")
+    assert account.parameters(f"{NAME}-services")["RowSeconds"] == "10"
+
+
+def known(path: Path, parameters: dict[str, str]) -> dict[str, str]:
+    """What was set, without what names something of this account."""
+    names = {"ArchiveBucketName", "Image"} | {name for name in parameters if name.endswith(("Arn", "Logs"))}
+    declared = TemplateFile.read(path).parameters
+    return {name: value for name, value in parameters.items() if name in declared and name not in names}
 
 
 def test_it_pushes_what_is_checked_out(account: Account) -> None:

@@ -63,6 +63,7 @@ def test_the_commands_take_what_they_are_told(path: Path) -> None:
         ({"PriceLevels": '{"K O": 60}'}, "PRICE_LEVELS"),
         ({"FieldMap": '{"a": "price", "b": "price"}'}, "FIELD_MAP: both 'a' and 'b' stand for 'price'"),
         ({"AlertThreshold": "9999999999"}, "ALERT_THRESHOLD: a price"),
+        ({"RowSeconds": 301}, r"ROW_SECONDS \(301\) must not be above ARCHIVE_SECONDS"),
         ({"Symbols": "KO,ko"}, "`produce` would not start .* SYMBOLS: KO is there more than once"),
     ],
     ids=str,
