@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -193,9 +194,10 @@ def main() -> int:
     console = Console(stderr=True)
     started = time.monotonic()
     soak = Soak(arguments.kills, arguments.seed, console, KILLS if arguments.only else DECK)
-    memory = resident_megabytes(_SYMBOLS).now
-    soak.run()
-    Console().print(table(soak.report, arguments.seed, time.monotonic() - started, memory))
+    with ThreadPoolExecutor() as beside:  # the soak begins with waiting
+        memory = beside.submit(resident_megabytes, _SYMBOLS)
+        soak.run()
+    Console().print(table(soak.report, arguments.seed, time.monotonic() - started, memory.result().now))
     return 0 if soak.report.tally.is_perfect and not soak.report.failures else 1
 
 

@@ -63,6 +63,7 @@ def test_each_line_is_an_event(system: Compose) -> None:
 
 def test_a_stuck_shard_makes_the_container_unhealthy(system: Compose) -> None:
     """A container is healthy while it makes progress, and unhealthy when the process of a shard stands still."""
+    wait_until(lambda: _owners(system) == 3, 120, "each of three consumers has a shard")
     consumer = next(id_ for id_ in system.containers("consumer") if _shards_of(id_))
     wait_until(lambda: inspect(consumer, ".State.Health.Status") == "healthy", 120, "it is healthy")
     docker("exec", consumer, "sh", "-c", f"kill -STOP {_shards_of(consumer)[0]}")
