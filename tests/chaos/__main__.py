@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -194,10 +193,9 @@ def main() -> int:
     console = Console(stderr=True)
     started = time.monotonic()
     soak = Soak(arguments.kills, arguments.seed, console, KILLS if arguments.only else DECK)
-    with ThreadPoolExecutor() as beside:  # the soak begins with waiting
-        memory = beside.submit(resident_megabytes, _SYMBOLS)
-        soak.run()
-    Console().print(table(soak.report, arguments.seed, time.monotonic() - started, memory.result().now))
+    memory = resident_megabytes(_SYMBOLS).now
+    soak.run()
+    Console().print(table(soak.report, arguments.seed, time.monotonic() - started, memory))
     return 0 if soak.report.tally.is_perfect and not soak.report.failures else 1
 
 
