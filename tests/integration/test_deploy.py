@@ -138,7 +138,7 @@ def server() -> Iterator[str]:
 @pytest.fixture
 def account(server: str, tmp_path: Path) -> Account:
     """An account with nothing in it."""
-    httpx.post(f"{server}/_ministack/reset").raise_for_status()
+    httpx.post(f"{server}/_ministack/reset", timeout=60).raise_for_status()
     return Account(tmp_path, AWS_ENDPOINT_URL=server, AWS_REGION="us-east-1", **KEYS)
 
 
