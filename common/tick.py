@@ -269,10 +269,15 @@ def normalise_timestamp(sent: str) -> str:
     raise NotATickError(not_a_timestamp(sent))
 
 
-@lru_cache(maxsize=1024)
 def timestamp_of(epoch_ms: int) -> str:
     """Write epoch milliseconds as ``YYYY-MM-DDTHH:MM:SS.ffffffZ``."""
-    return _timestamp(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=epoch_ms))
+    seconds, milliseconds = divmod(epoch_ms, 1000)
+    return f"{_second(seconds)}.{milliseconds:03}000Z"
+
+
+@lru_cache(maxsize=1024)
+def _second(epoch_seconds: int) -> str:
+    return _timestamp(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=epoch_seconds))[:19]
 
 
 def _timestamp(moment: datetime) -> str:
