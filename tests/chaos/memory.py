@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -56,27 +57,28 @@ class Resident(NamedTuple):
     peak: float
 
 
-def resident_megabytes(symbols: int) -> Resident:
-    """Measure the process of a shard after it has seen `ROUNDS` ticks of each of ``symbols`` symbols.
+def resident_megabytes(
+    symbols: int, rounds: int = ROUNDS, seconds_between_ticks: int = SECONDS_BETWEEN_TICKS
+) -> Resident:
+    """Measure the process of a shard after it has seen ``rounds`` ticks of each of ``symbols`` symbols.
 
-    They came every `SECONDS_BETWEEN_TICKS` seconds, so that some archive windows were written on the way.
+    They came every ``seconds_between_ticks`` seconds, so that some archive windows were written on the way.
     """
     with _shard() as shard:
         _tell(shard, {"action": "initialize", "shardId": "shardId-000000000000", "sequenceNumber": "TRIM_HORIZON"})
-        records = list(_records(symbols))
-        for start in range(0, len(records), BATCH):
-            batch = records[start : start + BATCH]
+        records = _records(symbols, rounds, seconds_between_ticks)
+        while batch := list(islice(records, BATCH)):
             _tell(shard, {"action": "processRecords", "records": batch, "millisBehindLatest": 0})
         return Resident(megabytes(shard.pid, "VmRSS"), megabytes(shard.pid, "VmHWM"))
 
 
-def _records(symbols: int) -> Iterator[dict[str, Any]]:
+def _records(symbols: int, rounds: int, seconds_between_ticks: int) -> Iterator[dict[str, Any]]:
     """A market that drifts, jumps now and then and sometimes trades a lot: every rule fires for some symbol."""
     dice = random.Random(symbols)
     prices, volumes = [_CLOSE] * symbols, [0] * symbols
-    for number in range(symbols * ROUNDS):
+    for number in range(symbols * rounds):
         symbol = number % symbols
-        arrived_ms = STARTED_MS + number * SECONDS_BETWEEN_TICKS * 1000 // symbols
+        arrived_ms = STARTED_MS + number * seconds_between_ticks * 1000 // symbols
         prices[symbol] = round(prices[symbol] * dice.gauss(1, 0.06 if dice.random() < 0.002 else 0.001))
         volumes[symbol] += dice.randrange(1000) * (50 if dice.random() < 0.002 else 1)
         tick = Tick(
@@ -141,10 +143,18 @@ def megabytes(pid: int, name: str) -> float:
 
 def main() -> None:
     """Print the table."""
-    print(f"{'symbols':>8} {'MB now':>8} {'at most':>8}")  # noqa: T201  (the result)
-    for symbols in 1, 1000, 5000:
-        resident = resident_megabytes(symbols)
-        print(f"{symbols:8,} {resident.now:8.1f} {resident.peak:8.1f}", flush=True)  # noqa: T201  (the result)
+    print(f"{'symbols':>8} {'ticks/s':>8} {'minutes':>8} {'MB now':>8} {'at most':>8}")  # noqa: T201  (the result)
+    for symbols, rounds, seconds in (
+        (0, 0, 1),
+        (1, 32, 10),
+        (1000, 32, 10),
+        (5000, 32, 10),
+        (1000, 150, 1),
+        (1000, 300, 1),
+    ):
+        now, peak = resident_megabytes(symbols, rounds, seconds)
+        minutes = rounds * seconds / 60
+        print(f"{symbols:8,} {symbols / seconds:8,.1f} {minutes:8.1f} {now:8.1f} {peak:8.1f}", flush=True)  # noqa: T201  (the result)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The contract: what is a tick, what is not, and how its numbers and times are read and written."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
@@ -467,6 +468,13 @@ def test_symbols_are_folded_to_upper_case(sent: str, symbol: str) -> None:
     """The same instrument in lower case is the same symbol."""
     assert normalise_symbol(sent) == symbol
     assert decode(json.dumps({"symbol": sent, "price": 1}).encode()).symbol == symbol
+
+
+@pytest.mark.parametrize("epoch_ms", [0, 7, 999, 1000, -1, -1001, ARRIVED_MS + 123, 253_402_300_799_999])
+def test_moments_are_written_to_the_microsecond(epoch_ms: int) -> None:
+    """Also before 1970, and up to the last millisecond of the year 9999."""
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=epoch_ms)
+    assert timestamp_of(epoch_ms) == f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
 _prices = st.integers(1, 9_200_000_000 * 10**9 - 1)
