@@ -31,6 +31,7 @@ from consumer.sinks.row import RowWriter
 TICKS = 20_000
 SYMBOLS = 100
 REPEATS = 5
+BATCH = 2000
 ARRIVED = 1_800_000_000_000
 
 
@@ -117,6 +118,11 @@ def steps(sent: list[bytes]) -> list[Step]:
     detections = detect()
     rows = [writer.accepted(tick, found, record) for tick, found in zip(ticks, detections, strict=True)]
 
+    def rows_and_items() -> list[list[str]]:
+        seen = list(zip(ticks, detections, strict=True))
+        batches = [seen[start : start + BATCH] for start in range(0, len(seen), BATCH)]
+        return [writer.items_json([writer.accepted(*one, record) for one in batch]) for batch in batches]
+
     def kclpy_message() -> list[bytes]:
         return [item.binary_data for item in _IOHandler(*streams).load_action(line.decode()).records]
 
@@ -131,7 +137,7 @@ def steps(sent: list[bytes]) -> list[Step]:
         Step("detect", detect, "deques and statistics", lambda: ordinary_detection(as_dicts)),
         Step(
             "rows and items",
-            lambda: writer.items_json([writer.accepted(t, d, record) for t, d in zip(ticks, detections, strict=True)]),
+            rows_and_items,
             "boto3's serializer",
             lambda: [_serialized(tick) for tick in as_dicts],
         ),
@@ -197,7 +203,7 @@ def whole_path(sent: list[bytes]) -> Step:
     few = [json.loads(payload, parse_float=str) for payload in sent[:1000]]
 
     def ours() -> None:
-        daemon.lines = [message(sent[start : start + 2000], start) for start in range(half, len(sent), 2000)]
+        daemon.lines = [message(sent[start : start + BATCH], start) for start in range(half, len(sent), BATCH)]
         daemon.lines.append(json.dumps({"action": "shardEnded"}).encode())
         process.run()
 
