@@ -57,6 +57,11 @@ class Alert(NamedTuple):
     queued: float
 
     @property
+    def tick(self) -> tuple[str, str]:
+        """What its tick is known by."""
+        return self.symbol, self.timestamp
+
+    @property
     def ticked(self) -> float:
         """When its tick was, in epoch milliseconds."""
         return datetime.fromisoformat(self.timestamp).timestamp() * 1000
@@ -157,8 +162,10 @@ def measure(count: int, folder: Path, shown: Shown) -> list[Split]:
                 warm = time.time() * 1000 + WARM_UP_SECONDS * 1000
             alerts += [alert for alert in found if alert.ticked >= warm]
             shown.show("measuring" if alerts else "starting", len(alerts))
-    notes = {(note.symbol, note.timestamp): note for note in _notes(folder)}
-    return [Split.of(alert, notes[alert.symbol, alert.timestamp]) for alert in alerts]
+        while not {alert.tick for alert in alerts} <= (notes := _read_notes(folder)).keys():  # they come after the work
+            time.sleep(LOOK_SECONDS)
+            _check(children, deadline)
+    return [Split.of(alert, notes[alert.tick]) for alert in alerts]
 
 
 def _check(children: list[Child], deadline: float) -> None:
@@ -167,6 +174,10 @@ def _check(children: list[Child], deadline: float) -> None:
             raise UserError(f"{child.name} stopped: {child.last_error()}")
     if time.monotonic() > deadline:
         raise UserError(f"not so many alerts came within {LONGEST_SECONDS} s: ask for fewer with --alerts")
+
+
+def _read_notes(folder: Path) -> dict[tuple[str, str], Note]:
+    return {(note.symbol, note.timestamp): note for note in _notes(folder)}
 
 
 def _notes(folder: Path) -> Iterator[Note]:

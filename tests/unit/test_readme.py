@@ -51,7 +51,7 @@ def test_settings_in_the_readme_exist(command: str, kind: type[CommandSettings])
 
 
 @pytest.mark.parametrize(
-    "target", ["run", "test", "test-athena", "chaos", "lint", "format", "lock", "push", "deploy", "destroy"]
+    "target", ["run", "test", "bench", "test-athena", "chaos", "lint", "format", "lock", "push", "deploy", "destroy"]
 )
 def test_targets_in_the_readme_exist(target: str) -> None:
     """Each make target that the README names is in the Makefile."""
