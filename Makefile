@@ -71,7 +71,7 @@ $(VENV)/fast-java: $(VENV)/ready
 	@$(BIN)/python -m infra.local.class_cache
 	@touch $@
 
-$(VENV)/bench/ready: $(VENV)/ready requirements-bench.lock
+$(VENV)/bench/ready: requirements-bench.lock | $(VENV)/ready
 	@echo "Setting up $(VENV)/bench: once, about a minute ..."
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/bench
 	@$(BIN)/uv pip install --quiet --python $(VENV)/bench/bin/python --require-hashes -r requirements-bench.lock
