@@ -302,9 +302,8 @@ class ShardProcessor:
         except Exception as error:
             log.exception("record_failed", extra={"shard_id": self.shard_id, "sequence_number": record.sequence_number})
             return _Quarantined(f"processing failed: {error!r}")
-        sent = [(alert, arrived_ms) for alert in detection.alerts if not alert.suppressed]
-        effects.alerts.extend(sent)
-        if sent or arrived_ms - symbol.stored_ms >= self._row_ms:
+        effects.alerts.extend((alert, arrived_ms) for alert in detection.alerts if not alert.suppressed)
+        if detection.alerts or arrived_ms - symbol.stored_ms >= self._row_ms:
             symbol.stored_ms = arrived_ms
             effects.rows.append(row)
         return row

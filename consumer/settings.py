@@ -37,7 +37,7 @@ class ConsumerSettings(CommandSettings):
         0,
         ge=0,
         description="Rows in the ticks table: 0 is every tick; N is a symbol's first tick in N seconds of arrival, and "
-        "each with an alert that is sent. The archive has every tick in any case.",
+        "each on which a rule fired. The archive has every tick in any case.",
     )
     max_clock_skew_seconds: int = Field(
         300, ge=0, description="A tick this many seconds later than its arrival is quarantined."

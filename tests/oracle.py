@@ -609,7 +609,7 @@ def expect(records: Iterable[Record], settings: Settings | None = None) -> Expec
 def thinned(rows: Iterable[Row], row_seconds: int) -> set[Key]:
     """Name the rows that the table has, of those that the archive has: with their arrival, in the stream's order.
 
-    A symbol's first in so many seconds, and each with an alert that was sent; late ones and conflicts never.
+    A symbol's first in so many seconds, and each on which a rule fired; late ones and conflicts never.
     """
     last: dict[str, datetime] = {}
     stored = set()
@@ -618,7 +618,7 @@ def thinned(rows: Iterable[Row], row_seconds: int) -> set[Key]:
             continue
         symbol, arrived = row["symbol"], row["arrived_at"]
         is_first = symbol not in last or arrived - last[symbol] >= timedelta(seconds=row_seconds)
-        if is_first or set(row.get("anomalies") or ()) - set(row.get("suppressed") or ()):
+        if is_first or row.get("anomalies"):
             last[symbol] = arrived
             stored.add((symbol, row["timestamp"]))
     return stored
