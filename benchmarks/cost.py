@@ -14,6 +14,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
+import msgspec
+
 from common.settings import CommandSettings
 from common.tick import Tick, encode, timestamp_of
 from consumer.detection import Detector, Rules
@@ -22,7 +24,7 @@ from consumer.settings import ConsumerSettings
 from consumer.sinks.archive import MAX_CHUNK_BYTES
 from consumer.sinks.packing import GzipLines, ParquetRows
 from consumer.sinks.row import Row, RowWriter
-from ecs.sizes import SIZES
+from ecs.sizes import SIZES, SLOW_RULES
 from infra.templates import ROOT, SERVICES, STACK, Template, deployable
 from producer.aggregation import aggregate
 from producer.clock import Clock
@@ -59,6 +61,9 @@ INSIGHTS_METRICS = {"ECS::Cluster": 13, "ECS::Service": 15, "ECS::TaskDefinition
 TARGET_TRACKING_ALARMS = 2
 FIRST_ON_DEMAND_SHARDS, ON_DEMAND_RECORDS_A_SHARD = 4, 500  # Kinesis keeps room for twice as much
 PROVISIONED_USE = 0.7  # as autoscaling of tables keeps it
+
+NUMBERS = tuple(name for name in Rules.__struct_fields__ if name.startswith(("sma", "price_move", "z", "bol", "vol")))
+"""Those of the rules' settings that decide how often they fire; levels are a user's own."""
 
 SAMPLED_COOLDOWNS = 3
 ALERT_WRITES, ALERT_ROW_BYTES = 2, 290  # claimed, then marked as sent
@@ -128,7 +133,8 @@ class Bill:
         self._services = deployable(deployment.template, deployment.services, stores=self._stack)
         self._producer, self._consumer = map(self._environment, ("producer", "consumer"))
         cooldown, row = map(self._consumer_number, ("ALERT_COOLDOWN_SECONDS", "ROW_SECONDS"))
-        self._quotes = process(deployment.interval_seconds, cooldown, row)
+        numbers = {name: told for name in NUMBERS if (told := self._consumer.get(name.upper()))}
+        self._quotes = process(deployment.interval_seconds, cooldown, row, **numbers)
         self._ticks = deployment.ticks * SECONDS
         (self._stream,) = self._stack.of_type("Kinesis::Stream").values()
         needed = math.ceil(self.records / ON_DEMAND_RECORDS_A_SHARD)
@@ -323,12 +329,12 @@ class Quotes(NamedTuple):
 
 
 @cache
-def process(interval_seconds: float, cooldown_seconds: float, row_seconds: float = 0) -> Quotes:
+def process(interval_seconds: float, cooldown_seconds: float, row_seconds: float = 0, **numbers: str) -> Quotes:
     """Have our code process real quotes, 3,500 minute bars of an ETF, as if they came at this interval.
 
     They come again until some cooldowns are over. The first is not counted: in it, all that fires first is sent.
     """
-    rules = Rules(alert_cooldown_seconds=round(cooldown_seconds))
+    rules = msgspec.convert({**numbers, "alert_cooldown_seconds": round(cooldown_seconds)}, Rules, strict=False)
     detector, writer = Detector(rules), RowWriter("shardId-000000000000", rules, 30)
     ticks = _bars()
     state, payloads, rows = detector.new_state(), [], []
@@ -339,7 +345,7 @@ def process(interval_seconds: float, cooldown_seconds: float, row_seconds: float
         tick.timestamp = timestamp_of(arrived_ms)
         detection = detector.detect(state, tick)
         sent = sum(not alert.suppressed for alert in detection.alerts)
-        is_stored = sent or arrived_ms - stored_ms >= row_seconds * 1000
+        is_stored = detection.alerts or arrived_ms - stored_ms >= row_seconds * 1000
         stored_ms = arrived_ms if is_stored else stored_ms
         if number * interval_seconds >= cooldown_seconds:
             counts += Counter(ticks=1, alerts=sent, stored=bool(is_stored), fired=bool(detection.alerts))
@@ -432,8 +438,14 @@ CUTS = (
     Cut(
         {},
         {"RowSeconds": "5"},
-        "rows of a symbol's other ticks in 5 s, unless an alert was sent for one: they, and late ones, are in the "
-        "archive only, a minute later and by Athena",
+        "rows of a symbol's other ticks in 5 s, unless a rule fired on one: they, and late ones, are in the archive "
+        "only, a minute later and by Athena",
+    ),
+    Cut(
+        {},
+        SLOW_RULES,
+        "alerts of what is over in a second: at ten ticks a second the default windows of 5 and 20 ticks see half a "
+        "second to two, and rules fire on a sixth of all ticks. These see ten seconds to two minutes",
     ),
     Cut(
         {"ShardCount": "4"},

@@ -15,6 +15,17 @@ class Size(NamedTuple):
     services: Mapping[str, str]
 
 
+SLOW_RULES: Mapping[str, str] = {
+    "SmaFast": "100",
+    "SmaSlow": "1000",
+    "ZScoreWindow": "1000",
+    "ZScoreThreshold": "10",
+    "BollingerWidth": "5",
+    "VolumeWindow": "1000",
+    "VolumeSpikeRatio": "50",
+}
+"""For ten ticks a second: the default windows see half a second to two, and rules fire on a sixth of all ticks."""
+
 SIZES: Mapping[str, Size] = {
     "full": Size(SERVICES, {}, {"Size": "full"}),
     "small": Size(
@@ -29,6 +40,7 @@ SIZES: Mapping[str, Size] = {
             "Size": "large",
             "CpuArchitecture": "ARM64",
             "RowSeconds": "5",
+            **SLOW_RULES,
             "Aggregate": "true",
             "PublishLingerMilliseconds": "1000",
             "ShardsPerTask": "1",
