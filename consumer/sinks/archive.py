@@ -19,8 +19,16 @@ from consumer.sinks.row import Column, Row
 
 MAX_CHUNK_BYTES = 16 * 1024 * 1024
 
-_GRACE_MS = 5000
+_GRACE_MS = 1000
 """A window is past only this long after its end: a record that arrived in it may become visible a little later."""
+
+FETCHED_AHEAD = 20
+"""So many answers of the stream the KCL can have in its queues (11 and 8) and in the pipe to this process.
+
+Empty ones among them tell nothing of a window that has ended since, least of all to a process that was paused: its
+shard may have another owner, who has archived more of the window, under the same key. What comes after them was asked
+for when the window was past.
+"""
 
 
 class Chunk:
@@ -62,6 +70,8 @@ class Archive:
         self._open: Chunk | None = None
         self._open_bytes = 0
         """The size of its records."""
+        self._empty_answers = 0
+        """How many have come in a row since its window was past."""
 
     def cut(self, records: Sequence[Record]) -> Iterator[list[Record]]:
         """Cut a batch where chunks end: the first part, which may be empty, goes on with the open chunk.
@@ -101,14 +111,16 @@ class Archive:
             window = record.approximate_arrival_timestamp // self._window_ms
             chunk = self._open = Chunk(record, window, self._columns)
         chunk.last = record
+        self._empty_answers = 0
         return chunk
 
     def take_past(self, now_ms: int) -> Chunk | None:
-        """Take the open chunk out when its window is past; only for a shard that has nothing left to read."""
+        """Take the open chunk out if nothing more can come into its window: call this for each empty answer."""
         chunk = self._open
         if chunk is None or now_ms < (chunk.window + 1) * self._window_ms + _GRACE_MS:
             return None
-        return self.take()
+        self._empty_answers += 1
+        return self.take() if self._empty_answers > FETCHED_AHEAD else None
 
     def take(self) -> Chunk | None:
         """Take the open chunk out as it is: where a batch is cut, or for a shard that ended."""

@@ -477,14 +477,37 @@ def test_an_idle_shard_is_archived_when_its_window_is_past(config: ShardConfig, 
     """Without new records the window is closed by the clock, and only when the shard has nothing left to read."""
     now = datetime.now(UTC)
     old = now - timedelta(seconds=ARCHIVE_SECONDS * 2)
-    behind = run(config, batch([record(quote(1, old), 0, old)]), batch([], millis_behind_latest=5000))
+    enough = archive.FETCHED_AHEAD + 1
+    behind = run(config, batch([record(quote(1, old), 0, old)]), *[batch([], millis_behind_latest=5000)] * enough)
     assert behind.checkpoints == []
 
-    fresh = run(config, batch([record(quote(1, now), 0, now)]), batch([]))
+    fresh = run(config, batch([record(quote(1, now), 0, now)]), *[batch([])] * enough)
     assert fresh.checkpoints == []
 
-    past = run(config, batch([record(quote(1, old), 0, old)]), batch([]))
+    past = run(config, batch([record(quote(1, old), 0, old)]), *[batch([])] * enough)
     assert past.checkpoints == [("49500000000", 0)]
+
+
+def test_a_zombie_does_not_archive_less_than_its_successor(config: ShardConfig, stores: Stores) -> None:
+    """A process that was paused has empty answers from before in its queue: they do not close its window."""
+    old = datetime.now(UTC) - timedelta(seconds=ARCHIVE_SECONDS * 2)
+    old -= timedelta(seconds=old.timestamp() % ARCHIVE_SECONDS)
+    records = [record(quote(number + 1, old + timedelta(seconds=number)), number, old) for number in range(9)]
+    closing = [batch([])] * (archive.FETCHED_AHEAD + 1)
+    zombie = Daemon([batch(records[:4])])
+    process = ShardProcess(ShardProcessor(config), zombie, zombie, io.StringIO())
+    process.run()
+    run(config, batch(records[4:]), *closing, after=zombie)
+    left = stores.objects()
+    assert len(stores.lines("raw-data")) == 9
+
+    zombie.refusal = "ShutdownException"
+    zombie._messages = iter([*closing[:-1], batch(records[4:6]), *closing[:-1], batch(records[6:])])
+    process.run()
+    assert stores.objects() == left
+    zombie._messages = iter(closing)
+    process.run()
+    assert stores.objects() == left
 
 
 def test_a_window_is_cut_at_its_size(config: ShardConfig, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:

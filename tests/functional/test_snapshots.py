@@ -84,7 +84,7 @@ def test_a_crash_between_any_two_writes_changes_nothing(
     config: ShardConfig, stores: Stores, monkeypatch: pytest.MonkeyPatch, before: str, nth: int, *, is_done: bool
 ) -> None:
     """Whether a process dies before or after objects, snapshot or deletion: its successor leaves what it had left."""
-    records = ticks(250)
+    config, records = replace(config, archive_seconds=10), ticks(45)
     expected = _whole(config, stores, records)
     call, (operation, prefix) = BaseClient._make_api_call, _CRASHES[before]  # type: ignore[attr-defined]  # no stub
     seen = []
@@ -98,12 +98,12 @@ def test_a_crash_between_any_two_writes_changes_nothing(
                 raise SystemExit(9)
         return call(client, name, parameters)
 
-    daemon = Daemon(in_batches(records, 40))
+    daemon = Daemon(in_batches(records, 7))
     with monkeypatch.context() as patch:
         patch.setattr(BaseClient, "_make_api_call", dying)
         with pytest.raises(SystemExit):
             ShardProcess(ShardProcessor(config), daemon, daemon, io.StringIO()).run()
-    last = run(config, *in_batches(records[len(daemon.delivered) :], 40), after=daemon)
+    last = run(config, *in_batches(records[len(daemon.delivered) :], 7), after=daemon)
 
     assert (_means(stores.rows()), ids(stores.new_messages())) == expected
     assert list(stores.snapshots()) == [f"{SHARD}/{last.checkpoint[0]}-0"]
@@ -111,19 +111,19 @@ def test_a_crash_between_any_two_writes_changes_nothing(
 
 def test_a_zombie_harms_nobody(config: ShardConfig, stores: Stores) -> None:
     """A paused process that goes on after its successor, past its shard's end, takes nothing from the next owners."""
-    records = ticks(400)
+    records = ticks(250)
     expected = _whole(config, stores, records)
-    zombie = Daemon([batch(records[:100])])
+    zombie = Daemon([batch(records[:70])])
     process = ShardProcess(ShardProcessor(config), zombie, zombie, io.StringIO())
     process.run()
-    successor = run(config, batch(records[100:200]), after=zombie)
-    for part in (records[100:110], records[110:150]):  # into the window, and over its end
+    successor = run(config, batch(records[70:190]), after=zombie)
+    for part in (records[70:80], records[80:130]):  # into the window, and over its end
         zombie.refusal = "ShutdownException"
         zombie._messages = iter([batch(part)])
         process.run()
     assert f"{SHARD}/49500000179-0" in stores.snapshots()
-    third = run(config, batch(records[200:300]), after=successor)
-    run(config, END, after=run(config, batch(records[300:]), after=third))
+    third = run(config, batch(records[190:220]), after=successor)
+    run(config, END, after=run(config, batch(records[220:]), after=third))
 
     assert (_means(stores.rows()), ids(stores.new_messages())) == expected
     assert f"{SHARD}/SHARD_END" in stores.snapshots()
