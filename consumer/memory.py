@@ -131,13 +131,14 @@ class Memory:
 
     def _merge(self, symbols: Iterable[Symbol]) -> None:
         known = self._symbols
+        is_second = bool(known)
         for symbol in symbols:
             other = known.get(symbol.name)
             if other is None or _last_tick(symbol) > _last_tick(other):
                 known[symbol.name] = symbol
-        self._symbols = OrderedDict(
-            (symbol.name, symbol) for symbol in sorted(known.values(), key=attrgetter("arrived_ms"))
-        )
+        if is_second:  # two parents' symbols are sorted by their last records' times, for want of a common order
+            ordered = sorted(known.values(), key=attrgetter("arrived_ms"))
+            self._symbols = OrderedDict((symbol.name, symbol) for symbol in ordered)
 
     def _drop_silent(self) -> None:
         symbols = self._symbols

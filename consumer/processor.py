@@ -303,7 +303,8 @@ class ShardProcessor:
             log.exception("record_failed", extra={"shard_id": self.shard_id, "sequence_number": record.sequence_number})
             return _Quarantined(f"processing failed: {error!r}")
         effects.alerts.extend((alert, arrived_ms) for alert in detection.alerts if not alert.suppressed)
-        if detection.alerts or arrived_ms - symbol.stored_ms >= self._row_ms:
+        # a record may have arrived before the one that it follows: Kinesis's times are approximate
+        if not self._row_ms or detection.alerts or arrived_ms - symbol.stored_ms >= self._row_ms:
             symbol.stored_ms = arrived_ms
             effects.rows.append(row)
         return row

@@ -343,6 +343,16 @@ def _thin_ticks() -> list[Message]:
     return records
 
 
+def test_records_that_arrived_before_those_that_they_follow_have_rows(config: ShardConfig, stores: Stores) -> None:
+    """Kinesis's times of arrival are approximate: whatever they are, every tick has its row, and is archived."""
+    records = ticks(100)
+    for number, one in enumerate(records):
+        one["approximateArrivalTimestamp"] += -1500 * (number % 3)
+    run(config, batch(records), {"action": "shardEnded"})
+
+    assert len(stores.rows()) == len(stores.lines("raw-data")) == 100
+
+
 @pytest.mark.parametrize("crash", [0, 7, 120, 151, 260])
 def test_thin_rows_are_the_first_of_their_seconds_and_what_fired(
     config: ShardConfig, stores: Stores, caplog: pytest.LogCaptureFixture, crash: int
