@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from hashlib import md5
 from typing import Any
 
@@ -122,6 +123,12 @@ class Stores:
         return found
 
 
+@cache
+def _session() -> boto3.Session:
+    """One for all tests: each that is made anew reads the descriptions of all services again."""
+    return boto3.Session(region_name="eu-central-1")
+
+
 @pytest.fixture
 def config(monkeypatch: pytest.MonkeyPatch) -> Iterator[ShardConfig]:
     """Stores on an AWS of this test's own, and the configuration that names them."""
@@ -129,6 +136,7 @@ def config(monkeypatch: pytest.MonkeyPatch) -> Iterator[ShardConfig]:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # clients alone then make all calls, and moto takes theirs
     with mock_aws():
+        monkeypatch.setattr(boto3, "DEFAULT_SESSION", _session())
         dynamodb = boto3.client("dynamodb")
         for table, key in (("ticks", "timestamp"), ("alerts", "alert_id")):
             dynamodb.create_table(
