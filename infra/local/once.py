@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from io import BytesIO
 from typing import TypedDict
 
@@ -75,34 +76,33 @@ class Progress:
 
 def count(stores: Stores, published: int, skipped: int, seconds: float) -> dict[str, int | float]:
     """Count what is in the tables and the bucket, beside what the producer published and passed over."""
-    stored = late = suppressed = 0
+    stored = suppressed = 0
     for row in stores.ticks():
         stored += 1
-        late += bool(row.get("late"))
         suppressed += len(row.get("suppressed", ()))
     raw_lines = sum(1 for _ in stores.object_lines("raw-data/"))
-    rows, conflicts = _rows_and_conflicts(stores)
+    archived = _count_rows(stores)
     return {
         "published": published,
         "skipped": skipped,
         "stored": stored,
         "alerts": sum(1 for _ in stores.alerts()),
         "suppressed": suppressed,
-        "duplicates": raw_lines - rows,
-        "conflicts": conflicts,
-        "late": late,
+        "duplicates": raw_lines - archived["rows"],
+        "conflicts": archived["conflict"],
+        "late": archived["late"],
         "quarantined": sum(1 for _ in stores.object_lines("quarantine/")),
         "archive_objects": len(stores.object_keys()),
         "seconds": round(seconds, 3),
     }
 
 
-def _rows_and_conflicts(stores: Stores) -> tuple[int, int]:
-    """How many rows the archive has, and how many of them are of ticks that contradict another."""
-    rows = conflicts = 0
+def _count_rows(stores: Stores) -> Counter[str]:
+    """Count the archive's rows, and those that are flagged as late or as contradicting another."""
+    counts = Counter[str]()
     for key in stores.object_keys("ticks/"):
         for batch in read_parquet(BytesIO(stores.object_bytes(key))):
-            rows += batch.num_rows
-            if "conflict" in batch.schema.names:  # it is not in what was archived before there was such a column
-                conflicts += batch.num_rows - batch.column("conflict").null_count
-    return rows, conflicts
+            counts["rows"] += batch.num_rows
+            for flag in {"late", "conflict"} & set(batch.schema.names):  # older files have no `conflict`
+                counts[flag] += batch.num_rows - batch.column(flag).null_count
+    return counts

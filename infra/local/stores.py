@@ -140,9 +140,10 @@ class Stores:
         self._persist(lambda: self._sqs.delete_message_batch(QueueUrl=self._stack.queue_url, Entries=entries))
 
     def object_keys(self, prefix: str = "") -> list[str]:
-        """List the archive."""
+        """List the archive; snapshots are the consumer's own, and come and go."""
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._stack.archive_bucket, Prefix=prefix)
-        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+        keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+        return [key for key in keys if not key.startswith("snapshots/")]
 
     def object_bytes(self, key: str) -> bytes:
         """Read an object."""

@@ -107,12 +107,16 @@ def test_counts_come_from_tables_and_bucket(stack: Stack) -> None:
     body = gzip.compress(b"{}\n{}\n{}\n")
     boto3.client("s3").put_object(Bucket=stack.archive_bucket, Key=OBJECT, Body=body)
     boto3.client("s3").put_object(Bucket=stack.archive_bucket, Key="raw-data/dt=1/a.json.gz", Body=body)
-    for name, columns in (("a", {"conflict": [True, None, None]}), ("old", {"price": [1.0]})):
+    for name, columns in (
+        ("a", {"conflict": [True, None, None], "late": [None, None, True]}),
+        ("old", {"price": [1.0]}),
+    ):
         parquet = BytesIO()
         pq.write_table(pa.table(columns), parquet)
         key = f"ticks/dt=1/{name}.parquet"
         boto3.client("s3").put_object(Bucket=stack.archive_bucket, Key=key, Body=parquet.getvalue())
     boto3.client("s3").put_object(Bucket=stack.archive_bucket, Key="raw-data/dt=1/b.json.gz", Body=body)
+    boto3.client("s3").put_object(Bucket=stack.archive_bucket, Key="snapshots/application/shard/1-0", Body=body)
     assert once.count(Stores(stack, "none"), published=6, skipped=2, seconds=1.23456) == {
         "published": 6,
         "skipped": 2,
