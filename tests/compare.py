@@ -334,6 +334,8 @@ def _objects(root: Path) -> dict[str, dict[str, bytes]]:
         if path.is_file():
             key = path.relative_to(root).as_posix()
             kind = key.partition("/")[0]
+            if kind == "snapshots":
+                continue  # the consumer's memory: whether it is right is seen in the rows after a restart
             assert kind in _KEYS, f"s3/{key} is neither raw data nor ticks nor quarantine"
             assert _KEYS[kind].fullmatch(key), f"s3/{key} is not named as agreed"
             found[kind][key] = path.read_bytes()

@@ -10,8 +10,8 @@ _MOST_WORKERS = 8
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Three for each core: most of the tests wait, most of the time, for processes that they have started."""
-    return min(3 * (os.cpu_count() or 1), _MOST_WORKERS)
+    """Five for two cores: most of the tests wait, most of the time, for processes that they have started."""
+    return min(5 * (os.cpu_count() or 1) // 2, _MOST_WORKERS)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadScopeScheduling:
