@@ -60,7 +60,7 @@ RUN find . -type d -name tests -prune -exec rm -r {} + \
     && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash -x '/(numpy|pandas)/' .
 RUN --mount=type=bind,from=ours,source=/build/dist,target=/build/dist \
     pip --python /opt/tickertape install --no-cache-dir --no-compile --no-index --no-deps /build/dist/*.whl \
-    && python3 -m compileall -q --invalidation-mode unchecked-hash common consumer infra producer tickertape.py
+    && python3 -m compileall -q --invalidation-mode unchecked-hash common consumer desk infra producer tickertape.py
 
 
 # What both images have: the system, Java, and a user who may write nowhere but to /tmp. Copied, because what is removed
@@ -101,7 +101,7 @@ RUN --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
 WORKDIR /opt/tickertape/lib/python3.13/site-packages
 RUN --mount=type=bind,from=ours,source=/build/dist,target=/build/dist \
     pip --python /opt/tickertape install --no-cache-dir --no-compile --no-index --no-deps /build/dist/*.whl \
-    && python3 -m compileall -q --invalidation-mode unchecked-hash common consumer infra producer tickertape.py
+    && python3 -m compileall -q --invalidation-mode unchecked-hash common consumer desk infra producer tickertape.py
 
 
 FROM task AS local
