@@ -56,7 +56,7 @@ _RETRYABLE_CODES = frozenset(
         "TooManyRequestsException",
     }
 )
-_SERVICES = {"cloudformation", "dynamodb", "kinesis", "oidc", "portal.sso", "s3", "sns", "sqs", "sts"}
+_SERVICES = {"athena", "cloudformation", "dynamodb", "kinesis", "oidc", "portal.sso", "s3", "sns", "sqs", "sts"}
 """Those that we call, and those that credentials come from; others would be found at their usual addresses too."""
 
 _LONGEST_WAIT_SECONDS = 20
@@ -272,6 +272,21 @@ def has_not_answered_at_start(state: tenacity.RetryCallState) -> bool:
     error = state.outcome.exception() if state.outcome else None
     waited = (state.seconds_since_start or 0) + state.upcoming_sleep
     return waited > _START_SECONDS and not isinstance(error, UnfinishedError)
+
+
+def ask(about: str, call: Callable[[], Result]) -> Result:
+    """Make a call that somebody waits for, with some patience.
+
+    Raises
+    ------
+    UserError
+        It fails; the message says what to do.
+
+    """
+    try:
+        return persist(call, about=about, stop=has_not_answered_at_start)
+    except (ClientError, BotoCoreError) as error:
+        raise explain(error, about) from error
 
 
 def _log_retry(state: tenacity.RetryCallState) -> None:

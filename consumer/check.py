@@ -48,7 +48,7 @@ def _check(arguments: list[str]) -> None:
 
 def _identity() -> str:
     """Say whose account this is and where: the wrong one is the usual reason for what is missing."""
-    answer = preflight.ask("identity", aws.client("sts").get_caller_identity)
+    answer = aws.ask("identity", aws.client("sts").get_caller_identity)
     endpoint = aws.client("kinesis").meta.endpoint_url
     return f"account {answer['Account']} as {answer['Arn']}\nregion {aws.region()}, Kinesis at {endpoint}\n"
 
@@ -78,7 +78,7 @@ def _try_all(need: Need) -> Iterator[tuple[str, str, str]]:
 
 def _try(about: str, call: Call) -> tuple[str, str]:
     try:
-        preflight.ask(about, call)
+        aws.ask(about, call)
     except UntriedError as reason:
         return _UNTRIED, str(reason)
     except UserError as error:

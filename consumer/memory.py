@@ -147,6 +147,23 @@ class Memory:
             symbols.popitem(last=False)
 
 
+class _Named(msgspec.Struct, array_like=True):
+    name: str
+
+
+class _Names(msgspec.Struct):
+    symbols: list[_Named]
+
+
+def names_in(body: bytes) -> list[str]:
+    """Name the symbols of a snapshot of any version, whatever else is in it; none if it cannot be read."""
+    try:
+        snapshot = msgspec.msgpack.decode(isal_zlib.decompress(body, wbits=31), type=_Names)
+    except (isal_zlib.error, msgspec.MsgspecError):  # type: ignore[misc]  # isal's stubs take it for a value
+        return []
+    return [symbol.name for symbol in snapshot.symbols]
+
+
 def _read(body: bytes) -> _Snapshot:
     try:
         packed = isal_zlib.decompress(body, wbits=31)

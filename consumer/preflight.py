@@ -6,9 +6,9 @@
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from common import aws
 from consumer.settings import ConsumerSettings
@@ -25,7 +25,6 @@ _NOBODY = {"S": "nobody's"}
 _WRONG_CRC32 = "/////w=="
 
 Call = Callable[[], object]
-Result = TypeVar("Result")
 
 
 class UntriedError(Exception):
@@ -52,22 +51,7 @@ def check(settings: ConsumerSettings) -> None:
 
     """
     for about, calls in stores(settings, polls=True):
-        ask(about, next(iter(calls.values())))
-
-
-def ask(about: str, call: Callable[[], Result]) -> Result:
-    """Make a call, with some patience.
-
-    Raises
-    ------
-    UserError
-        It fails; the message says what to do.
-
-    """
-    try:
-        return aws.persist(call, about=about, stop=aws.has_not_answered_at_start)
-    except (ClientError, BotoCoreError) as error:
-        raise aws.explain(error, about) from error
+        aws.ask(about, next(iter(calls.values())))
 
 
 def stores(settings: ConsumerSettings, *, polls: bool) -> list[Need]:

@@ -18,6 +18,7 @@ from common import aws
 from common.aws import explain
 from common.errors import UserError, run_command
 from common.settings import read_settings
+from desk import running
 from infra.local import once
 from infra.local.display import Display, display_on_stderr
 from infra.local.export import Export
@@ -114,7 +115,7 @@ def _local(settings: LocalSettings) -> None:
     if settings.picture and not os.access(settings.picture.absolute().parent, os.W_OK):
         raise UserError(f"--picture {settings.picture} cannot be written: choose another file")
     signals = Signals()
-    folder = Path(tempfile.mkdtemp(prefix="tickertape-local-"))
+    folder = Path(tempfile.mkdtemp(prefix=running.FOLDER_PREFIX))
     os.environ["TMPDIR"] = str(folder)  # what the children leave goes with it
     processes = Processes(folder)
     try:
@@ -147,6 +148,7 @@ def _run(settings: LocalSettings, export: Export | None, processes: Processes, s
             aws.client("kinesis"), aws.client("dynamodb"), stream_name=stack.stream, application_name=_APPLICATION
         )
         os.environ.update(stack.environment(), APPLICATION_NAME=_APPLICATION)
+        running.announce(processes.folder, {**stack.environment(), "APPLICATION_NAME": _APPLICATION})
         for name, value in _QUICKLY.items():
             os.environ.setdefault(name, value)
         if settings.feed == "simulated":  # Yahoo would mind

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.spinner import Spinner
 
+from desk.rows import Row
 from infra.local import view
-from infra.local.stores import Row
 from infra.local.watch import Snapshot
 
 _ALERTS_PER_LINE = 3

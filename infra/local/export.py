@@ -8,7 +8,8 @@ from typing import IO
 import msgspec
 
 from common.errors import UserError
-from infra.local.stores import Row, Stores
+from desk.rows import Row
+from infra.local.stores import Stores
 
 _encode = msgspec.json.Encoder(decimal_format="number", order="sorted").encode
 _FILES = ("ticks.jsonl", "alerts.jsonl", "messages.jsonl", "quarantine.jsonl")

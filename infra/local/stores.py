@@ -8,12 +8,10 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from common import aws
+from desk.rows import Row, row_of
 from infra.local.stack import Stack
 
 Answer = TypeVar("Answer")
-
-Row = dict[str, Any]
-"""A table's row: numbers are Decimals, sets are sorted lists."""
 
 _PAGE = 1000
 _AFTER_ALL_TIMESTAMPS = "~"
@@ -75,7 +73,7 @@ class Stores:
         request: dict[str, Any] = {"TableName": table, "Limit": _PAGE, "ConsistentRead": True}
         while True:
             page = self._persist(lambda: self._dynamodb.scan(**request))
-            yield from (_row(item) for item in page["Items"])
+            yield from (row_of(item) for item in page["Items"])
             if "LastEvaluatedKey" not in page:
                 return
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
@@ -111,12 +109,12 @@ class Stores:
                 Limit=limit,
             )
         )
-        return [_row(item) for item in reversed(page["Items"])]
+        return [row_of(item) for item in reversed(page["Items"])]
 
     def leases(self) -> list[Lease]:
         """Read the lease table, by shard."""
         page = self._persist(lambda: self._dynamodb.scan(TableName=self._application, ConsistentRead=True))
-        rows = [_row(item) for item in page["Items"]]
+        rows = [row_of(item) for item in page["Items"]]
         leases = [Lease(row["leaseKey"], row.get("leaseOwner", ""), row.get("checkpoint", "")) for row in rows]
         return sorted(leases, key=lambda lease: lease.shard_id)
 
@@ -158,16 +156,3 @@ class Stores:
         """Read the lines of all .json.gz objects under ``prefix``."""
         for key in self.object_keys(prefix):
             yield from gzip.decompress(self.object_bytes(key)).splitlines()
-
-
-def _row(item: dict[str, dict[str, Any]]) -> Row:
-    return {name: _value(*attribute.items()) for name, attribute in item.items()}
-
-
-def _value(typed: tuple[str, Any]) -> Any:  # noqa: ANN401  (whatever the table holds)
-    kind, value = typed
-    if kind == "N":
-        return Decimal(value)
-    if kind == "SS":
-        return sorted(value)
-    return value

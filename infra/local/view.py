@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from common.tick import significant_text
-from infra.local.stores import Row
+from desk.rows import Row
 from infra.local.watch import MOST_SYMBOLS, Quote, Shard, Snapshot
 
 _BARS = "▁▂▃▄▅▆▇█"

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from infra.local.stores import Lease, Row, Stores
+from desk.rows import Row
+from infra.local.stores import Lease, Stores
 
 MOST_SYMBOLS = 24
 _HISTORY = 40

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from desk.rows import Row
 from infra.local import view
-from infra.local.stores import Lease, Row
+from infra.local.stores import Lease
 from infra.local.watch import LogTail, Quote, Shard, Snapshot
 
 SYMBOLS = ["AAPL", "AMZN", "BAC", "GOOGL", "JPM", "KO", "META", "MSFT", "NVDA", "TSLA", "WMT", "XOM"]
