@@ -86,7 +86,7 @@ LABEL org.opencontainers.image.title="tickertape" \
     org.opencontainers.image.base.name="$BASE"
 # Other commands are healthy while they run.
 HEALTHCHECK --interval=15s --timeout=10s --start-period=90s --retries=3 \
-    CMD ["sh", "-c", "! tr '\\0' ' ' </proc/1/cmdline | grep -qE ' (consume|produce)' || exec tickertape health"]
+    CMD ["sh", "-c", "! tr '\\0' ' ' </proc/1/cmdline | grep -qE ' (consume|produce|notify)' || exec tickertape health"]
 # tini passes signals on, and reaps what a killed shard leaves behind. Java ends with 143 after an orderly stop: that is 0.
 ENTRYPOINT ["tini", "-e", "143", "--", "tickertape"]
 CMD ["--help"]

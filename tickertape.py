@@ -8,8 +8,9 @@ from common.proxies import spare_loopback
 _COMMANDS = {
     "produce": ("producer.__main__", "publish quotes to the stream"),
     "consume": ("consumer.daemon", "process the stream's shards until stopped"),
+    "notify": ("desk.notify.__main__", "pass alerts on to people's chats until stopped"),
     "check": ("consumer.check", "tell whether everything that the commands need in AWS is there"),
-    "health": ("common.health", "tell whether the consumer or producer that runs here makes progress"),
+    "health": ("common.health", "tell whether the consumer, producer or notifier that runs here makes progress"),
     "local": ("infra.local.__main__", "run the whole pipeline on this machine, on an embedded AWS"),
 }
 

@@ -1,7 +1,7 @@
-"""`tickertape health`: tells a consumer or producer that makes progress from one that is stuck.
+"""`tickertape health`: tells a consumer, producer or notifier that makes progress from one that is stuck.
 
 The process of each shard leaves a file in its daemon's folder, and touches it whenever it is done with what the daemon
-asked; a producer's publisher does the same while the stream takes what is put.
+asked; a producer's publisher does the same while the stream takes what is put, and a notifier while it reads its queue.
 A container's health check runs this module every few seconds: it imports little.
 """
 
@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-_ROLES = ("consumer", "producer")
-_PUBLISHER = "publisher"
+_ROLES = ("consumer", "producer", "notifier")
+_PUBLISHER, _NOTIFIER = "publisher", "notifier"
 _SUFFIX = ".shard"
 _STUCK_AFTER_SECONDS = 300
 
@@ -30,7 +30,7 @@ def run_folder(role: str = "consumer") -> Path:
 
 
 class Pulse:
-    """The sign of life of one shard, or of a producer's publisher."""
+    """The sign of life of one shard, of a producer's publisher, or of a notifier."""
 
     def __init__(self) -> None:
         self._path: Path | None = None
@@ -44,6 +44,10 @@ class Pulse:
     def begin_publishing(self) -> None:
         """We are a producer."""
         self._begin(run_folder("producer"), _PUBLISHER)
+
+    def begin_notifying(self) -> None:
+        """We are a notifier."""
+        self._begin(run_folder("notifier"), _NOTIFIER)
 
     def _begin(self, folder: Path, name: str) -> None:
         self._path = folder / f"{name}{_SUFFIX}"
@@ -66,7 +70,7 @@ class Pulse:
 def silences() -> dict[str, float]:
     """For each shard that a living consumer of this user on this machine processes: seconds since its last progress.
 
-    The same for the publisher of a living producer.
+    The same for the publisher of a living producer, and for a living notifier.
 
     Raises
     ------
@@ -76,7 +80,7 @@ def silences() -> dict[str, float]:
     """
     folders = [folder for folder, pid in _folders() if _is_alive(pid)]
     if not folders:
-        raise LookupError("no consumer or producer runs here")
+        raise LookupError("no consumer, producer or notifier runs here")
     now = time.monotonic_ns()
     found = {}
     for path in (path for folder in folders for path in folder.glob(f"*{_SUFFIX}")):
@@ -92,7 +96,7 @@ def main(arguments: list[str]) -> int:
         "--stuck-after-seconds",
         type=_positive,
         default=os.environ.get("STUCK_AFTER_SECONDS") or _STUCK_AFTER_SECONDS,
-        help="a shard or publisher without progress for so long is stuck (STUCK_AFTER_SECONDS; default: %(default)s)",
+        help="what makes no progress for so long is stuck (STUCK_AFTER_SECONDS; default: %(default)s)",
     )
     limit = parser.parse_args(arguments).stuck_after_seconds
     try:
@@ -101,7 +105,8 @@ def main(arguments: list[str]) -> int:
         print(f"unhealthy: {error}")  # noqa: T201  (the result)
         return 1
     stuck = [f"{shard} has made no progress for {age:.0f} s" for shard, age in sorted(ages.items()) if age > limit]
-    well = "healthy: publisher" if _PUBLISHER in ages else f"healthy: {len(ages)} shards"
+    alone = ages.keys() & {_PUBLISHER, _NOTIFIER}
+    well = f"healthy: {alone.pop()}" if alone else f"healthy: {len(ages)} shards"
     print("unhealthy: " + ", ".join(stuck) if stuck else well)  # noqa: T201  (the result)
     return 1 if stuck else 0
 
@@ -114,7 +119,7 @@ def _positive(text: str) -> float:
 
 
 def _folders() -> Iterator[tuple[Path, int]]:
-    """Find the folders of consumers and producers, with process ids; another user's are not to be trusted."""
+    """Find the folders of what runs here, with process ids; another user's are not to be trusted."""
     for role in _ROLES:
         prefix = f"tickertape-{role}-"
         for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*-*"):

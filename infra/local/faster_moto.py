@@ -23,7 +23,7 @@ from moto.dynamodb.exceptions import ItemSizeTooLarge
 from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
 from moto.dynamodb.models.table import Table
 from moto.kinesis.models import Record, Shard
-from moto.sqs.models import Queue
+from moto.sqs.models import Queue, SQSBackend
 
 _LARGEST_ITEM_BYTES = 405_000
 _LARGEST_ANSWER_BYTES = 10 * 1024 * 1024
@@ -225,6 +225,15 @@ def _all_messages(_: property) -> property:
     return property(lambda queue: len(queue._messages))
 
 
+def _not_waiting(receive: Callable[..., Any]) -> Callable[..., Any]:
+    """Moto waits for messages as long as it is asked to, and here nobody else would be answered meanwhile."""
+
+    def received(backend: Any, queue_name: str, count: int, _wait_seconds: int, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        return receive(backend, queue_name, count, 0, *args, **kwargs)
+
+    return received
+
+
 def _looked_up_once(names: Callable[..., Iterable[str]]) -> Callable[..., tuple[str, ...]]:
     """Moto reads its own directory and its own methods for each request."""
     return cache(lambda *args: tuple(names(*args)))
@@ -262,4 +271,5 @@ _SLOW: list[tuple[Any, str, Callable[[Any], Any]]] = [
     (Queue, "approximate_number_of_messages", _all_messages),
     (Queue, "approximate_number_of_messages_delayed", _none),
     (Queue, "approximate_number_of_messages_not_visible", _none),
+    (SQSBackend, "receive_message", _not_waiting),
 ]

@@ -311,7 +311,7 @@ def test_health_tells_whether_the_stream_takes_ticks(
 ) -> None:
     """A producer is healthy while it publishes, or has nothing to publish; not while all its requests fail."""
     environment["TMPDIR"] = str(tmp_path)
-    assert health(environment) == (1, "unhealthy: no consumer or producer runs here")
+    assert health(environment) == (1, "unhealthy: no consumer, producer or notifier runs here")
     process = start(environment, "--feed-interval-seconds", "600")
     try:
         wait_for(lambda: stub.count > 0, 30)

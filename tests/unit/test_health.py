@@ -38,7 +38,7 @@ def test_without_a_consumer_it_is_unhealthy(tmp_path: Path, parent: object, caps
     with subprocess.Popen(["true"]) as dead:
         dead.wait()
     _folder_of(dead.pid, tmp_path)
-    assert _said(capsys) == (1, "unhealthy: no consumer or producer runs here")
+    assert _said(capsys) == (1, "unhealthy: no consumer, producer or notifier runs here")
 
 
 def test_without_a_lease_it_is_healthy(
