@@ -57,7 +57,8 @@ def test_a_url_says_what_it_wants(query: str, wanted: set[str]) -> None:
 def test_what_is_apprises_stays_in_the_url() -> None:
     """Only our parameters are taken out of a URL; what apprise knows gets there as it was written."""
     (receiver,) = read_receivers("json://localhost/a?severity=info&method=PUT&symbols=KO&+X-Key=a%26b&rto=7")
-    assert (receiver.service.method, receiver.service.headers) == ("PUT", {"X-Key": "a&b"})
+    known = vars(receiver.service)
+    assert (known["method"], known["headers"]) == ("PUT", {"X-Key": "a&b"})
     assert receiver.service.socket_read_timeout == 7
 
 
