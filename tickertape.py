@@ -12,7 +12,10 @@ _COMMANDS = {
     "check": ("consumer.check", "tell whether everything that the commands need in AWS is there"),
     "health": ("common.health", "tell whether the consumer, producer or notifier that runs here makes progress"),
     "local": ("infra.local.__main__", "run the whole pipeline on this machine, on an embedded AWS"),
+    "dashboard": ("desk.dashboard.__main__", "serve a live page of the market, its alerts and the pipeline"),
 }
+_EXTRAS = {"local": "local", "dashboard": "desk"}
+"""Commands that need more than the two containers have, and the extra that brings it."""
 
 
 def main() -> None:
@@ -29,17 +32,17 @@ def main() -> None:
     try:
         command = import_module(module)
     except ModuleNotFoundError as missing:
-        if name != "local":
+        if name not in _EXTRAS:
             raise
         sys.exit(
-            f"tickertape: local needs {missing.name}, not installed here: pip install 'tickertape[local]', or use the "
-            "image tickertape:local (docker build --target local)"
+            f"tickertape: {name} needs {missing.name}, not installed here: pip install 'tickertape[{_EXTRAS[name]}]', "
+            "or use the image tickertape:local (docker build --target local)"
         )
     sys.exit(command.main(arguments))
 
 
 def _usage() -> str:
-    lines = [f"  {name:8} {purpose}" for name, (_, purpose) in _COMMANDS.items()]
+    lines = [f"  {name:9} {purpose}" for name, (_, purpose) in _COMMANDS.items()]
     return "\n".join(["usage: tickertape COMMAND [--help] [flags]", "", *lines])
 
 

