@@ -69,11 +69,8 @@ class History:
     def around(self, symbol: str, moment: str) -> dict[str, Any]:
         """Read some ticks before and after a moment, whatever their distance is."""
         before = self._newest(symbol, _BEFORE_ALL, moment, _BEFORE)
-        after = [
-            row
-            for row in islice(ticks.history(self._system, symbol, moment, page=_AFTER), _AFTER)
-            if row["timestamp"] > moment
-        ]
+        later = islice(ticks.history(self._system, symbol, moment, page=_AFTER + 1), _AFTER + 1)
+        after = [row for row in later if row["timestamp"] > moment][:_AFTER]
         return self._chart(symbol, before + after, thinned=False)
 
     def _read(self, symbol: str, since: str, until: str) -> tuple[list[Row], bool]:

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -56,9 +57,10 @@ class Hub:
         self._market = market
         self._pipeline = pipeline
         self._clients: set[_Client] = set()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._problems: list[dict[str, str]] = []
         self._has_looked = asyncio.Event()
+        self._nobody_looks = asyncio.Event()
 
     async def events(self, symbol: str | None, *, pipeline: bool) -> AsyncIterator[bytes]:
         """Give server-sent events to one client until it leaves.
@@ -80,6 +82,8 @@ class Hub:
                 yield event
         finally:
             self._clients.discard(client)
+            if not self._clients:
+                self._nobody_looks.set()
 
     @property
     def is_full(self) -> bool:
@@ -88,7 +92,7 @@ class Hub:
 
     async def stop(self) -> None:
         """Let everybody go."""
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
         for client in self._clients:
             client.let_go()
@@ -106,13 +110,15 @@ class Hub:
         )
 
     def _start(self) -> None:
-        if all(task.done() for task in self._tasks):
-            looks = (
-                (self._look_at_market, _LOOK_SECONDS),
-                (self._look_at_pipeline, _PIPELINE_SECONDS),
-            )
+        """Begin to look, unless somebody else has had us begin."""
+        self._nobody_looks.clear()
+        self._keep_looking("market", self._look_at_market, _LOOK_SECONDS)
+        self._keep_looking("pipeline", self._look_at_pipeline, _PIPELINE_SECONDS)
+
+    def _keep_looking(self, name: str, look: Callable[[], Awaitable[None]], seconds: float) -> None:
+        if name not in self._tasks or self._tasks[name].done():
             self._has_looked.clear()
-            self._tasks = [asyncio.create_task(self._again_and_again(look, seconds)) for look, seconds in looks]
+            self._tasks[name] = asyncio.create_task(self._again_and_again(look, seconds))
 
     async def _again_and_again(self, look: Callable[[], Awaitable[None]], seconds: float) -> None:
         while self._clients:
@@ -120,13 +126,13 @@ class Hub:
             try:
                 await look()
             except UserError as error:
-                self._tell_problems(
-                    [{"severity": "critical", "text": "AWS refuses the dashboard.", "hint": str(error)}]
-                )
+                self._tell_problems([_problem("The dashboard cannot read this system.", str(error))])
             except Exception:
                 log.exception("look_failed")
             took = time.monotonic() - began
-            await asyncio.sleep(max(seconds - took, took, 0.1))  # a slow AWS is not to be asked without a pause
+            with suppress(TimeoutError):
+                # a slow AWS is given a pause as long as it took
+                await asyncio.wait_for(self._nobody_looks.wait(), max(seconds - took, took))
 
     async def _look_at_market(self) -> None:
         loop = asyncio.get_running_loop()

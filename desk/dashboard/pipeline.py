@@ -161,7 +161,7 @@ class Pipeline:
         answer = self._system.kinesis.get_records(ShardIterator=iterator["ShardIterator"], Limit=1)
         if answer["Records"]:
             arrived: datetime = answer["Records"][0]["ApproximateArrivalTimestamp"]
-            return max(0.0, (datetime.now(UTC) - arrived).total_seconds())
+            return max(0.0, (_now() - arrived).total_seconds())
         return 0.0 if answer.get("MillisBehindLatest", 0) == 0 else None
 
     # ---------------------------------------------------------------- archive
@@ -184,7 +184,7 @@ class Pipeline:
 
     def _recent_keys(self) -> dict[str, int]:
         """Find the archive's objects of the last minutes, with their sizes."""
-        now = datetime.now(UTC)
+        now = _now()
         since = f"{now - _RECENT:%Y%m%dT%H%M%SZ}"
         hours = {f"dt={moment:%Y-%m-%d}/hour={moment:%H}/" for moment in (now - _RECENT, now)}
         days = {f"dt={moment:%Y-%m-%d}/" for moment in (now - _RECENT, now)}
@@ -211,7 +211,7 @@ class Pipeline:
 
     def _quarantine(self) -> dict[str, Any]:
         """Read the newest records of the last day's quarantine, with the reasons' numbers, if there are new ones."""
-        since = timestamp_of(int((datetime.now(UTC) - _QUARANTINE).timestamp() * 1000))
+        since = timestamp_of(int((_now() - _QUARANTINE).timestamp() * 1000))
         objects = archive.objects(self._system, "quarantine", since)
         if objects[:1] != self._rejected[0][:1]:
             records = list(islice(quarantine.rejects(self._system, since), _QUARANTINE_COUNTED))
@@ -272,6 +272,10 @@ def _count_rows(body: BytesIO) -> dict[str, int]:
     return dict(counts)
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 def _start(key: str) -> str:
     """Give the moment at which the object's window began."""
     return key.rpartition("/")[2].split("_")[1]
@@ -305,7 +309,7 @@ def _stale(rows: list[Row]) -> list[dict[str, str]]:
     arrived = max((row["arrived_at"] for row in rows if "arrived_at" in row), default=None)
     if arrived is None:
         return [_problem("info", "There are no ticks yet.", "They appear here when the consumer has stored them.")]
-    silence = (datetime.now(UTC) - datetime.fromisoformat(arrived)).total_seconds()
+    silence = (_now() - datetime.fromisoformat(arrived)).total_seconds()
     if silence < _STALE_SECONDS:
         return []
     hint = "The market may be closed, or the producer has stopped."
