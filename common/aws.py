@@ -71,11 +71,13 @@ class UnfinishedError(Exception):
 _RETRYABLE_ERRORS = (UnfinishedError, HTTPClientError, IncompleteReadError, AwsConnectionError, ResponseParserError)
 
 
-def client(service: str, *, connections: int = 10) -> Any:  # noqa: ANN401  (boto3 makes clients' types at run time; callers annotate)
+def client(
+    service: str, *, connections: int = 10, endpoint_url: str | None = None, region_name: str | None = None
+) -> Any:  # noqa: ANN401  (boto3 makes clients' types at run time; callers annotate)
     """Make a boto3 client that tries each call once: `persist` is what tries again.
 
-    The endpoint, region and credentials come from the standard places (``AWS_ENDPOINT_URL``, ``AWS_REGION``,
-    profiles, task roles).
+    The endpoint and region, unless they are given, and credentials come from the standard places
+    (``AWS_ENDPOINT_URL``, ``AWS_REGION``, profiles, task roles).
 
     Raises
     ------
@@ -84,7 +86,7 @@ def client(service: str, *, connections: int = 10) -> Any:  # noqa: ANN401  (bot
 
     """
     config = Config(
-        region_name=region(),
+        region_name=region_name or region(),
         retries={"mode": "standard", "total_max_attempts": 1},
         connect_timeout=5,
         read_timeout=15,
@@ -94,7 +96,7 @@ def client(service: str, *, connections: int = 10) -> Any:  # noqa: ANN401  (bot
         user_agent="tickertape",  # botocore's own is put together anew for each call, at a fifth of the call's cost
     )
     try:
-        made = _session().create_client(service, config=config)
+        made = _session().create_client(service, config=config, endpoint_url=endpoint_url)
     except (BotoCoreError, ValueError) as error:  # a profile that does not exist, an endpoint that is no URL
         raise UserError(f"AWS cannot be reached with these settings: {_one_line(error)}") from None
     made.meta.events.register("before-parse", _refuse_what_was_cut_off)
@@ -311,6 +313,7 @@ def explain(error: ClientError | BotoCoreError, about: str) -> UserError:
     code = error.response.get("Error", {}).get("Code", "")
     call = error.operation_name
     advice = {
+        "AWS.SimpleQueueService.NonExistentQueue": "correct QUEUE_URL: it says account, region and name",
         "403": "grant this action to the role in use",
         "404": "create it (infra/stack.yaml) or correct the name",
         "AccessDenied": "grant this action to the role in use",

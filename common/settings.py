@@ -2,13 +2,14 @@
 
 import re
 import sys
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, ValidationError
 from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
 from pydantic_settings import SettingsError as PydanticSettingsError
 
 from common.errors import SettingsError
+from common.tick import WIRE_FIELDS
 
 
 class CommandSettings(BaseSettings):
@@ -24,6 +25,21 @@ class CommandSettings(BaseSettings):
         cli_exit_on_error=False,
         env_ignore_empty=True,
     )
+
+
+def _names_are_of_fields(names: dict[str, str]) -> dict[str, str]:
+    by_field: dict[str, str] = {}
+    for name, field in names.items():
+        if field not in WIRE_FIELDS:
+            raise ValueError(f"{field!r} is no field of a tick; these are: {', '.join(WIRE_FIELDS)}")
+        if field in by_field:
+            raise ValueError(f"both {by_field[field]!r} and {name!r} stand for {field!r}")
+        by_field[field] = name
+    return names
+
+
+FieldMap = Annotated[dict[str, str], AfterValidator(_names_are_of_fields)]
+"""A tick's fields by the names that other producers have for them: of each field one."""
 
 
 Settings = TypeVar("Settings", bound=CommandSettings)

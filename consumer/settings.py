@@ -6,8 +6,8 @@ from typing import Annotated
 import msgspec
 from pydantic import Field, field_validator, model_validator
 
-from common.settings import CommandSettings
-from common.tick import WIRE_FIELDS, NotATickError, fixed, normalise_symbol
+from common.settings import CommandSettings, FieldMap
+from common.tick import NotATickError, fixed, normalise_symbol
 from consumer.config import ShardConfig
 from consumer.detection import Rules
 
@@ -42,7 +42,7 @@ class ConsumerSettings(CommandSettings):
     max_clock_skew_seconds: int = Field(
         300, ge=0, description="A tick this many seconds later than its arrival is quarantined."
     )
-    field_map: dict[str, str] = Field(
+    field_map: FieldMap = Field(
         {}, description='Names that other producers give to a tick\'s fields, as JSON: {"TICKER": "symbol"}.'
     )
     retention_days: int = Field(30, ge=1, description="Days after which rows expire from the tables.")
@@ -67,18 +67,6 @@ class ConsumerSettings(CommandSettings):
     alert_cooldown_seconds: int = Field(
         300, ge=0, description="Event time before the same alert of a symbol is sent again; 0 sends all."
     )
-
-    @field_validator("field_map")
-    @classmethod
-    def _names_are_of_fields(cls, names: dict[str, str]) -> dict[str, str]:
-        by_field: dict[str, str] = {}
-        for name, field in names.items():
-            if field not in WIRE_FIELDS:
-                raise ValueError(f"{field!r} is no field of a tick; these are: {', '.join(WIRE_FIELDS)}")
-            if field in by_field:
-                raise ValueError(f"both {by_field[field]!r} and {name!r} stand for {field!r}")
-            by_field[field] = name
-        return names
 
     @field_validator("price_levels")
     @classmethod

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -19,16 +20,17 @@ from common.telemetry import configure_logging
 from common.tick import Tick
 from producer.clock import Clock
 from producer.feeds.replay import Replay
-from producer.feeds.simulated import simulated
-from producer.feeds.yahoo import yahoo
-from producer.feeds.yahoo_live import yahoo_live
 from producer.publisher import Publisher
 from producer.settings import ProducerSettings
+from producer.source import Source
+from producer.wire import Received
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient  # a development dependency: types only
 
 log = logging.getLogger("producer")
+
+Feed = Iterator[Tick | Received]
 
 _STOP_SECONDS = 25  # a stopped task has 30
 _SIGNAL_CHECK_SECONDS = 0.5
@@ -61,7 +63,7 @@ def _produce(arguments: list[str]) -> None:
     def work() -> None:
         _await_stream(kinesis, settings.stream_name, stop)
         log.info("producer_started", extra={"stream_name": settings.stream_name, "feed": settings.feed})
-        _publish_all(feed, publisher, stop)
+        publish_all(feed, publisher, stop)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -72,45 +74,11 @@ def _produce(arguments: list[str]) -> None:
         _print_summary(publisher, feed)
 
 
-def _open_feed(settings: ProducerSettings, clock: Clock) -> Iterator[Tick]:
-    if settings.feed == "replay":
-        return replay_of(settings, clock)
-    if settings.feed == "yahoo":
-        return yahoo(
-            settings.symbols,
-            interval_seconds=settings.feed_interval_seconds,
-            closed_interval_seconds=settings.market_closed_interval_seconds,
-            extended_hours=settings.extended_hours,
-            clock=clock,
-        )
-    if settings.feed == "yahoo-live":
-        return yahoo_live(
-            settings.symbols,
-            silence_seconds=settings.stream_silence_seconds,
-            interval_seconds=settings.feed_interval_seconds,
-            closed_interval_seconds=settings.market_closed_interval_seconds,
-            extended_hours=settings.extended_hours,
-            clock=clock,
-        )
-    return simulated(
-        settings.symbols,
-        interval_seconds=settings.feed_interval_seconds,
-        seed=settings.simulation_seed,
-        clock=clock,
-    )
-
-
-def replay_of(settings: ProducerSettings, clock: Clock) -> Replay:
-    """Open the file that is to be replayed, which complains of what is plainly wrong with it."""
-    assert settings.replay_file is not None  # noqa: S101  (the settings want it for this feed)
-    return Replay(
-        settings.replay_file,
-        symbol=settings.symbol,
-        only=settings.symbols,
-        speed=settings.replay_speed,
-        clock=clock,
-        reading=settings.reading,
-    )
+def _open_feed(settings: ProducerSettings, clock: Clock) -> Feed:
+    """Have the feed's module, which has its name, open it: what others need is not even imported."""
+    module = import_module(f"producer.feeds.{settings.feed.replace('-', '_')}")
+    feed: Feed = module.open_feed(settings, clock)
+    return feed
 
 
 def _await_stream(kinesis: "KinesisClient", name: str, stop: threading.Event) -> None:
@@ -131,7 +99,8 @@ def _await_stream(kinesis: "KinesisClient", name: str, stop: threading.Event) ->
         raise explain(error, f"stream {name} (STREAM_NAME)") from error
 
 
-def _publish_all(feed: Iterator[Tick], publisher: Publisher, stop: threading.Event) -> None:
+def publish_all(feed: Feed, publisher: Publisher, stop: threading.Event) -> None:
+    """Publish a feed until it ends or is to stop; a source is told at last what the stream has."""
     publisher.start()
     try:
         for tick in feed:
@@ -139,7 +108,11 @@ def _publish_all(feed: Iterator[Tick], publisher: Publisher, stop: threading.Eve
                 break
             publisher.put(tick)
     finally:
-        publisher.finish()
+        try:
+            publisher.finish()
+        finally:
+            if isinstance(feed, Source):
+                feed.close()
 
 
 def _run_until_stopped(work: Callable[[], None], publisher: Publisher, stop: threading.Event) -> None:
@@ -171,7 +144,7 @@ def _run_until_stopped(work: Callable[[], None], publisher: Publisher, stop: thr
         outcome.result()
 
 
-def _print_summary(publisher: Publisher, feed: Iterator[Tick]) -> None:
+def _print_summary(publisher: Publisher, feed: Feed) -> None:
     counts = {"published": publisher.published}
     if isinstance(feed, Replay):
         counts["skipped"] = feed.skipped

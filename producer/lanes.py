@@ -10,6 +10,7 @@ import random
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 from producer.aggregation import PAYLOAD_OVERHEAD
 
@@ -41,11 +42,13 @@ _FIRST_REST_SECONDS, _LONGEST_REST_SECONDS = 0.05, 5.0
 class Lane:
     """One symbol's ticks, oldest first; the first ``leaving`` of them are in a request."""
 
-    __slots__ = ("leaving", "payloads", "refusals", "symbol")
+    __slots__ = ("leaving", "payloads", "refusals", "symbol", "taken")
 
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
         self.payloads: list[bytes] = []
+        self.taken: list[Callable[[], None]] = []
+        """Who is told that the stream has taken a tick: of each tick, or of none."""
         self.leaving = 0
         self.refusals = 0
         """How often the stream has refused the first tick."""
@@ -106,8 +109,11 @@ class Lanes:
         self.dropped = 0
         """Ticks that were lost to newer ones."""
 
-    def put(self, symbol: str, payload: bytes) -> None:
-        """Queue a tick; without room for it, wait, or drop older ones if the feed is live."""
+    def put(self, symbol: str, payload: bytes, taken: Callable[[], None] | None = None) -> None:
+        """Queue a tick; without room for it, wait, or drop older ones if the feed is live.
+
+        ``taken`` is called when the stream has the tick. It must be quick: other feeds and senders wait for it.
+        """
         with self._lock:
             if self._is_full_for(symbol):
                 self._make_room(symbol)
@@ -116,6 +122,8 @@ class Lanes:
                 lane = self._lanes[symbol] = Lane(symbol)
                 self._make_ready(lane)
             lane.payloads.append(payload)
+            if taken is not None:
+                lane.taken.append(taken)
             self.waiting += 1
             self._bytes += len(payload)
             if len(lane.payloads) == AGGREGATE_TICKS:
@@ -139,6 +147,8 @@ class Lanes:
         with self._lock:
             self._under_way -= 1
             for lane in taken:
+                for tell in lane.taken[: lane.leaving]:
+                    tell()
                 self._forget(lane, slice(lane.leaving))
                 lane.leaving = lane.refusals = 0
                 if lane.payloads:
@@ -184,7 +194,7 @@ class Lanes:
 
     def _forget(self, lane: Lane, which: slice) -> int:
         gone = lane.payloads[which]
-        del lane.payloads[which]
+        del lane.payloads[which], lane.taken[which]
         self.waiting -= len(gone)
         self._bytes -= sum(map(len, gone))
         return len(gone)

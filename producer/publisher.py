@@ -16,7 +16,7 @@ from common.telemetry import metrics
 from common.tick import Tick
 from producer.aggregation import aggregate
 from producer.lanes import Lane, Lanes
-from producer.wire import payload
+from producer.wire import Received, payload
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient  # a development dependency: types only
@@ -123,8 +123,10 @@ class Publisher:
         for thread in (*self._senders, self._reporter):
             thread.start()
 
-    def put(self, tick: Tick) -> None:
+    def put(self, tick: Tick | Received) -> None:
         """Queue a tick; without room for it, wait, or drop older ones of its symbol if the feed is live.
+
+        What was received from another system is told when the stream has taken it, from a sender's thread.
 
         Raises
         ------
@@ -132,6 +134,10 @@ class Publisher:
             The tick is larger than a record may be.
 
         """
+        if isinstance(tick, Received):
+            self._newest = max(self._newest, tick.timestamp)
+            self._lanes.put(tick.key, tick.payload, tick.taken)
+            return
         data = payload(tick)
         if len(data) + len(tick.symbol) > RECORD_BYTES:
             raise UserError(

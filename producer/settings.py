@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import NoDecode
 
-from common.settings import CommandSettings
+from common.settings import CommandSettings, FieldMap
 from common.tick import NotATickError, normalise_symbol
 from producer.numbers import Mark
 from producer.reading import Reading
@@ -91,19 +91,23 @@ def _time_of_day(text: object) -> object:
 
 Symbol = Annotated[str, AfterValidator(_symbol)]
 
+FeedName = Literal["simulated", "replay", "yahoo", "yahoo-live", "sqs"]
+"""All feeds there are: each is the module of its name in `producer.feeds`."""
+
 
 class ProducerSettings(CommandSettings):
     """Publish quotes to the stream, until stopped or until the feed ends."""
 
     stream_name: str = Field("stock-market-stream", min_length=1, description="The Kinesis stream to publish to.")
-    feed: Literal["simulated", "replay", "yahoo", "yahoo-live"] = Field(
+    feed: FeedName = Field(
         "simulated",
-        description="Where quotes come from: a simulated market, a recorded file, or Yahoo, polled or streamed.",
+        description="Where quotes come from: a simulated market, a recorded file, Yahoo, polled or streamed, or an"
+        " SQS queue.",
     )
     symbols: Annotated[tuple[Symbol, ...], NoDecode, BeforeValidator(_split), AfterValidator(_all_different)] = Field(
         (),
-        description="The symbols to publish, separated by commas; by default a dozen known ones, or all in the file"
-        " (Yahoo's feeds have no default).",
+        description="The symbols to publish, separated by commas; by default a dozen known ones, or all that"
+        " the file or the queue has (Yahoo's feeds have no default).",
     )
     feed_interval_seconds: float = Field(
         30, gt=0, allow_inf_nan=False, description="Seconds from one simulated or polled quote of a symbol to its next."
@@ -162,6 +166,12 @@ class ProducerSettings(CommandSettings):
     extended_hours: bool = Field(
         False, description="Whether polled quotes are those from before and after regular hours, too."
     )
+    queue_url: str | None = Field(None, description="The SQS queue whose messages are to be published.")
+    field_map: FieldMap = Field(
+        {},
+        description="Names that a queue's messages have for a tick's fields, as JSON, the same as the"
+        ' consumer\'s: {"TICKER": "symbol"}.',
+    )
     publish_linger_milliseconds: float = Field(
         0,
         ge=0,
@@ -187,6 +197,12 @@ class ProducerSettings(CommandSettings):
     def _needs_symbols(self) -> Self:
         if self.feed in {"yahoo", "yahoo-live"} and not self.symbols:
             raise ValueError(f"FEED={self.feed} needs symbols: set SYMBOLS, for instance SYMBOLS=AAPL,BRK-B,BTC-USD")
+        return self
+
+    @model_validator(mode="after")
+    def _needs_a_queue(self) -> Self:
+        if self.feed == "sqs" and self.queue_url is None:
+            raise ValueError("FEED=sqs needs a queue: set QUEUE_URL")
         return self
 
     @property

@@ -1,5 +1,7 @@
 """A tick as its record: what the contract has, and what else its feed knows."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from common.tick import Tick, encode
@@ -10,6 +12,19 @@ class QuotedTick(Tick, gc=False, kw_only=True):
 
     currency: str | None = None
     exchange: str | None = None
+
+
+class Received(msgspec.Struct, gc=False):
+    """A record as another system had it: published byte by byte, be it a tick or not.
+
+    ``key`` is the partition key: the symbol, if it is a tick. ``timestamp`` is the tick's, else empty. ``taken`` is
+    called once the stream has it.
+    """
+
+    key: str
+    payload: bytes
+    timestamp: str
+    taken: Callable[[], None]
 
 
 def payload(tick: Tick) -> bytes:

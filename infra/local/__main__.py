@@ -29,8 +29,8 @@ from infra.local.stack import deploy, use_endpoint
 from infra.local.stores import Stores
 from infra.local.view import write_picture
 from infra.local.watch import Watch
-from producer.__main__ import replay_of
 from producer.clock import Clock
+from producer.feeds import replay
 from producer.settings import ProducerSettings
 
 _APPLICATION = "tickertape-local"
@@ -134,7 +134,7 @@ def _local(settings: LocalSettings) -> None:
 def _complain_before_anything_starts(settings: LocalSettings) -> None:
     producer_settings = read_settings(ProducerSettings, settings.producer_flags(), "produce")
     if producer_settings.feed == "replay":
-        replay_of(producer_settings, Clock(threading.Event()))
+        replay.open_feed(producer_settings, Clock(threading.Event()))
 
 
 def _run(settings: LocalSettings, export: Export | None, processes: Processes, signals: Signals) -> None:

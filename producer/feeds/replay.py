@@ -16,6 +16,7 @@ from producer.files import Row, RowFile
 from producer.numbers import UndecidedError
 from producer.reading import Reading
 from producer.sessions import Sessions
+from producer.settings import ProducerSettings
 from producer.spelling import spell, unread_clock
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,19 @@ MOST_SORTED_ROWS = 1_000_000
 """Bars of a longer file have to be in order: others would have to be held in memory as a whole."""
 
 _SKIPPED_ROWS_NAMED = 3
+
+
+def open_feed(settings: ProducerSettings, clock: Clock) -> "Replay":
+    """Open the file that is to be replayed, which complains of what is plainly wrong with it."""
+    assert settings.replay_file is not None  # noqa: S101  (the settings want it for this feed)
+    return Replay(
+        settings.replay_file,
+        symbol=settings.symbol,
+        only=settings.symbols,
+        speed=settings.replay_speed,
+        clock=clock,
+        reading=settings.reading,
+    )
 
 
 class Replay:

@@ -7,6 +7,7 @@ from random import Random
 
 from common.tick import PRICE_UNITS, Tick, normalise_timestamp
 from producer.clock import Clock
+from producer.settings import ProducerSettings
 
 DEFAULT_SYMBOLS = {
     "AAPL": 230.0,
@@ -33,6 +34,16 @@ _JUMP_SIZES = (0.03, 0.09)
 _BURST_PROBABILITY = 1 / 100
 _BURST_FACTORS = (10, 30)
 _CENT = PRICE_UNITS // 100
+
+
+def open_feed(settings: ProducerSettings, clock: Clock) -> Iterator[Tick]:
+    """Open it as the settings say."""
+    return simulated(
+        settings.symbols,
+        interval_seconds=settings.feed_interval_seconds,
+        seed=settings.simulation_seed,
+        clock=clock,
+    )
 
 
 def simulated(symbols: Sequence[str], *, interval_seconds: float, seed: int | None, clock: Clock) -> Iterator[Tick]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from common.tick import VOLUME_LIMIT, NotATickError, Tick, fixed, timestamp_of
 from producer.clock import Clock
+from producer.settings import ProducerSettings
 from producer.wire import QuotedTick
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,17 @@ _LONGEST_LEAD_SECONDS = 300  # of a quote's time before ours: consumers refuse m
 _REPORT_SECONDS = 60
 _HOURS = ("pre", "post")
 _LONGEST_NAME = 64
+
+
+def open_feed(settings: ProducerSettings, clock: Clock) -> Iterator[Tick]:
+    """Open it as the settings say."""
+    return yahoo(
+        settings.symbols,
+        interval_seconds=settings.feed_interval_seconds,
+        closed_interval_seconds=settings.market_closed_interval_seconds,
+        extended_hours=settings.extended_hours,
+        clock=clock,
+    )
 
 
 def yahoo(

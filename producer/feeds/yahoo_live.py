@@ -13,6 +13,7 @@ from typing import Any
 from common.tick import Tick
 from producer.clock import Clock
 from producer.feeds.yahoo import Poller, brief, name_from, price_from, timestamp_from, volume_from
+from producer.settings import ProducerSettings
 from producer.wire import QuotedTick
 
 log = logging.getLogger(__name__)
@@ -22,6 +23,18 @@ _FIRST_REST_SECONDS, _LONGEST_REST_SECONDS = 1.0, 60.0  # between connections
 _WATCH_SECONDS = 0.2
 _REPORT_SECONDS = 60
 _REGULAR_HOURS = 1
+
+
+def open_feed(settings: ProducerSettings, clock: Clock) -> Iterator[Tick]:
+    """Open it as the settings say."""
+    return yahoo_live(
+        settings.symbols,
+        silence_seconds=settings.stream_silence_seconds,
+        interval_seconds=settings.feed_interval_seconds,
+        closed_interval_seconds=settings.market_closed_interval_seconds,
+        extended_hours=settings.extended_hours,
+        clock=clock,
+    )
 
 
 def yahoo_live(

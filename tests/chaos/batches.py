@@ -114,7 +114,29 @@ class _PublishBatch:
         return ET.tostring(root)
 
 
-BATCHES: dict[str, type[_PutRecords | _BatchWriteItem | _PublishBatch]] = {
+class _SqsBatch:
+    """DeleteMessageBatch and ChangeMessageVisibilityBatch: entries have ids of their own."""
+
+    nothing_done = b'{"Successful":[],"Failed":[]}'
+
+    def __init__(self, body: bytes) -> None:
+        self._request = json.loads(body)
+        self._entries = self._request["Entries"]
+        self.size = len(self._entries)
+
+    def part(self, kept: Collection[int]) -> bytes:
+        return json.dumps(self._request | {"Entries": [self._entries[number] for number in sorted(kept)]}).encode()
+
+    def refuse(self, kept: Collection[int], answer: bytes) -> bytes:
+        read = json.loads(answer)
+        refused = [self._entries[number]["Id"] for number in range(self.size) if number not in kept]
+        failed = [{"Id": entry, "Code": "InternalError", "SenderFault": False} for entry in refused]
+        return json.dumps(read | {"Failed": [*read.get("Failed", []), *failed]}).encode()
+
+
+BATCHES: dict[str, type[_PutRecords | _BatchWriteItem | _PublishBatch | _SqsBatch]] = {
+    "ChangeMessageVisibilityBatch": _SqsBatch,
+    "DeleteMessageBatch": _SqsBatch,
     "PutRecords": _PutRecords,
     "BatchWriteItem": _BatchWriteItem,
     "PublishBatch": _PublishBatch,

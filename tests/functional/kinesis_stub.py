@@ -50,6 +50,12 @@ class KinesisStub(ThreadingHTTPServer):
     ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.accepted: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.reads_ticks = True
+        """Whether all that comes is JSON, and kept in `accepted`."""
+        self.records: list[tuple[str, bytes]] = []
+        """What was accepted, by partition key: ticks as they were sent."""
+        self.refused_keys: set[str] = set()
+        """Partition keys whose records are refused."""
         self.requests: list[tuple[int, int]] = []
         """The number of records and the bytes of data and keys of each PutRecords request."""
         self.refused: Counter[str] = Counter()
@@ -64,10 +70,10 @@ class KinesisStub(ThreadingHTTPServer):
         self.open = threading.Event()
         self.open.set()
         """PutRecords waits while this is not set."""
-        self._entry_failures = entry_failures
+        self.entry_failures = entry_failures
         self._request_failures = request_failures
         self._hang_up = hang_up
-        self._latency = latency
+        self.latency = latency
         self._at_once = 0
         self._random = random.Random(7)
         self._lock = threading.Lock()
@@ -79,9 +85,14 @@ class KinesisStub(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     @property
+    def payloads(self) -> list[bytes]:
+        """What was accepted, as it was sent."""
+        return [payload for _, payload in self.records]
+
+    @property
     def count(self) -> int:
         """The number of accepted ticks."""
-        return sum(len(ticks) for ticks in self.accepted.values())
+        return len(self.records)
 
     @contextmanager
     def running(self) -> Iterator[Self]:
@@ -111,7 +122,7 @@ class KinesisStub(ThreadingHTTPServer):
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
         self.open.wait()
-        time.sleep(random.uniform(0, self._latency))
+        time.sleep(random.uniform(0, self.latency))
         with self._lock:
             self._at_once -= 1
 
@@ -130,14 +141,16 @@ class KinesisStub(ThreadingHTTPServer):
         return {"FailedRecordCount": sum("ErrorCode" in result for result in results), "Records": results}
 
     def _put(self, key: str, payload: bytes) -> dict[str, str]:
-        if self._random.random() < self._entry_failures:
+        if self._random.random() < self.entry_failures or key in self.refused_keys:
             self.refused["ProvisionedThroughputExceededException"] += 1
             return {"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": "Rate exceeded"}
         self._sequence_number += 1
         shard = f"shardId-{zlib.crc32(key.encode()) % 2:012}"
         for inner_key, tick in split_up(key, payload):
             assert inner_key == key
-            self.accepted[key].append(json.loads(tick))
+            self.records.append((key, tick))
+            if self.reads_ticks:
+                self.accepted[key].append(json.loads(tick))
         self.last_sequence_numbers[shard] = str(self._sequence_number)
         return {"SequenceNumber": str(self._sequence_number), "ShardId": shard}
 

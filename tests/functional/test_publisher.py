@@ -22,6 +22,7 @@ from producer import lanes
 from producer import publisher as publisher_module
 from producer.lanes import AGGREGATE_BYTES, AGGREGATE_TICKS, LANE_TICKS, QUEUE_BYTES, QUEUE_TICKS
 from producer.publisher import SENDERS, Publisher
+from producer.wire import Received
 from tests.functional.kinesis_stub import KinesisStub, RefusedError
 from tests.waiting import wait_for
 
@@ -153,6 +154,47 @@ def test_an_answer_that_got_lost_doubles_ticks_but_loses_and_reorders_none(
 
     assert stub.count > 1000
     assert {key: list(dict.fromkeys(taken)) for key, taken in accepted_volumes(stub).items()} == volumes(ticks)
+
+
+@pytest.mark.parametrize("aggregate", [False, True])
+def test_what_was_received_is_told_when_it_is_on_the_stream(
+    stub_with: Callable[..., KinesisStub], *, aggregate: bool
+) -> None:
+    """Each record is told once, after the stream has it and not before, in its symbol's order; however much fails."""
+    stub = stub_with(entry_failures=0.3, request_failures=0.1, latency=0.02)
+    told: defaultdict[str, list[int]] = defaultdict(list)
+    early = []
+    counts: defaultdict[str, int] = defaultdict(int)
+    publisher = Publisher(client("kinesis"), "ticks", threading.Event(), aggregate=aggregate)
+
+    def tell(symbol: str, number: int) -> None:
+        told[symbol].append(number)
+        if len(stub.accepted[symbol]) <= number:
+            early.append((symbol, number))
+
+    publisher.start()
+    for tick in ticks_of(2000, symbols=300):
+        number, counts[tick.symbol] = counts[tick.symbol], counts[tick.symbol] + 1
+        taken = partial(tell, tick.symbol, number)
+        publisher.put(Received(tick.symbol, encode(tick), tick.timestamp, taken))
+    publisher.finish()
+
+    assert not early
+    assert told == {symbol: list(range(count)) for symbol, count in counts.items()}
+    assert publisher.published == 2000
+
+
+def test_what_the_stream_never_takes_is_never_told(stub_with: Callable[..., KinesisStub]) -> None:
+    """When publishing fails for good, nobody hears that it worked."""
+    stub = stub_with()
+    stub.refusals["PutRecords"] = RefusedError(400, "AccessDeniedException")
+    told: list[int] = []
+    publisher = Publisher(client("kinesis"), "ticks", threading.Event())
+    publisher.start()
+    publisher.put(Received("KO", b"{}", "", partial(told.append, 1)))
+    with pytest.raises(UserError):
+        publisher.finish()
+    assert not told
 
 
 def test_a_single_symbol_fills_aggregates(stub_with: Callable[..., KinesisStub]) -> None:

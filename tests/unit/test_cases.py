@@ -13,8 +13,7 @@ from consumer.detection import Detector, Rules
 from consumer.protocol import Record
 from consumer.sinks.alerts import sentence
 from consumer.sinks.row import RowWriter
-from producer.__main__ import replay_of
-from producer.feeds.replay import Replay
+from producer.feeds.replay import Replay, open_feed
 from producer.settings import ProducerSettings
 from tests.cases import CASES, FOLDER, Case, assert_right
 from tests.unit.fake_clock import FakeClock
@@ -27,7 +26,7 @@ def replay(path: Path, symbol: str = "", *flags: str) -> Replay:
     """Open a file as the command does."""
     settings = ["--feed", "replay", "--replay-file", str(path), "--replay-speed", "max", *flags]
     settings += ["--symbol", symbol] if symbol else []
-    return replay_of(read_settings(ProducerSettings, settings, "produce"), FakeClock())
+    return open_feed(read_settings(ProducerSettings, settings, "produce"), FakeClock())
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: " ".join((case.file, case.symbol, *case.flags)))

@@ -61,7 +61,12 @@ def test_ticks_do_not_linger_and_share_no_records_by_default(monkeypatch: pytest
     ("arguments", "message"),
     [
         (["--feed", "replay"], "FEED=replay needs a file: set REPLAY_FILE"),
-        (["--feed", "bloomberg"], "FEED: Input should be 'simulated', 'replay', 'yahoo' or 'yahoo-live'"),
+        (["--feed", "bloomberg"], "FEED: Input should be 'simulated', 'replay', 'yahoo', 'yahoo-live'"),
+        (["--feed", "sqs"], "FEED=sqs needs a queue: set QUEUE_URL"),
+        (
+            ["--field-map", '{"TICKER": "ticker"}'],
+            "FIELD_MAP: 'ticker' is no field of a tick; these are: symbol, price",
+        ),
         (["--publish-linger-milliseconds", "-1"], "PUBLISH_LINGER_MILLISECONDS: Input should be greater than or equal"),
         (["--feed-interval-seconds", "-1"], "FEED_INTERVAL_SECONDS: Input should be greater than 0"),
         (["--feed-interval-seconds", "0"], "FEED_INTERVAL_SECONDS: Input should be greater than 0"),

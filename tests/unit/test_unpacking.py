@@ -3,9 +3,10 @@
 import pytest
 from hypothesis import example, given, settings
 
+from common.parts import MAX_TICKS
 from common.tick import NotATickError, TickDecoder
 from consumer.protocol import Record
-from consumer.unpacking import MAX_TICKS, unpack
+from consumer.unpacking import unpack
 from tests import oracle
 from tests.any_payloads import anything, several
 
