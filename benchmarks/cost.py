@@ -388,9 +388,8 @@ def item_bytes(row: Row) -> int:
 def archived_bytes(quotes: Quotes, ticks: int) -> float:
     """Bytes that a tick takes in the archive, in objects of so many ticks."""
     lines, rows = GzipLines(), ParquetRows(_WRITER.columns)
-    for payload, row in zip(quotes.payloads[-ticks:], quotes.rows[-ticks:], strict=True):
-        lines.append(payload)
-        rows.append(row)
+    lines.extend(quotes.payloads[-ticks:])
+    rows.extend(quotes.rows[-ticks:])
     return (len(lines.finish()) + len(rows.finish())) / lines.count
 
 

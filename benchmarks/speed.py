@@ -147,8 +147,8 @@ def steps(sent: list[bytes]) -> list[Step]:
 
 
 def _packed(into: Any, records: list[Any]) -> bytes:  # noqa: ANN401  (lines or rows)
-    for record in records:
-        into.append(record)
+    for start in range(0, len(records), BATCH):
+        into.extend(records[start : start + BATCH])
     packed: bytes = into.finish()
     return packed
 

@@ -98,6 +98,10 @@ class _InexactError(Exception):
     """A double cannot decide how its decimal rounds."""
 
 
+_Session = tuple[float | None, float | None, float | None, float | None]
+"""Open, high, low and previous close, as they were sent."""
+
+
 class _Known:
     """What is known of a symbol: the session's prices come again and again, as they were sent and in units."""
 
@@ -105,8 +109,19 @@ class _Known:
 
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
-        self.session: tuple[float | None, ...] = (None, None, None, None)
+        self.session: _Session = (None, None, None, None)
         self.units: tuple[int | None, int | None, int | None, int | None] = (None, None, None, None)
+
+    def see(self, session: _Session) -> None:
+        """Remember prices of a session; 0 is how feeds write "not known" for these."""
+        opened, high, low, close = session
+        self.units = (
+            _units(opened) if opened else None,
+            _units(high) if high else None,
+            _units(low) if low else None,
+            _units(close) if close else None,
+        )
+        self.session = session
 
 
 class TickDecoder:
@@ -129,7 +144,7 @@ class TickDecoder:
         self._decode_exactly = msgspec.json.Decoder(_ExactWireTick).decode
         self._known: dict[str, _Known] = {}  # by the symbol as it was sent, if it passed the check
         self._arrived_ms = -1
-        self._latest_timestamp = ""
+        self._arrived_at = self._latest_timestamp = ""
 
     def decode(self, payload: bytes, arrived_ms: int) -> Tick:
         """Read one payload that arrived at ``arrived_ms`` (epoch milliseconds).
@@ -143,20 +158,22 @@ class TickDecoder:
         try:
             if self._field_map and len(payload) <= MAX_PAYLOAD_BYTES:
                 payload = _renamed(payload, self._field_map)
-            return self._read(payload, arrived_ms)
+            if len(payload) > MAX_PAYLOAD_BYTES:
+                raise NotATickError(f"{len(payload)} bytes, more than {MAX_PAYLOAD_BYTES}")
+            if not payload.isascii():
+                payload.decode("utf-8")  # the JSON decoder skips over unknown fields without looking
+            return self._tick(self._decode(payload), payload, arrived_ms)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:  # ValidationError is a DecodeError
             raise NotATickError(explain(error, payload)) from None
         except RecursionError:
             raise NotATickError("nested too deeply") from None
 
-    def _read(self, payload: bytes, arrived_ms: int) -> Tick:
-        if len(payload) > MAX_PAYLOAD_BYTES:
-            raise NotATickError(f"{len(payload)} bytes, more than {MAX_PAYLOAD_BYTES}")
-        if not payload.isascii():
-            payload.decode("utf-8")  # the JSON decoder skips over unknown fields without looking
-        wire = self._decode(payload)
+    def _tick(self, wire: _WireTick, payload: bytes, arrived_ms: int) -> Tick:
         known = self._known.get(wire.symbol) or self._new_symbol(wire.symbol)
-        timestamp = self._event_time(wire.timestamp, arrived_ms)
+        if arrived_ms != self._arrived_ms:  # the ticks of one request have one
+            self._arrived_ms, self._arrived_at = arrived_ms, timestamp_of(arrived_ms)
+            self._latest_timestamp = timestamp_of(arrived_ms + self._max_clock_skew_ms)
+        timestamp = self._arrived_at if wire.timestamp is None else self._event_time(wire.timestamp)
         source = wire.source
         if source is not None and len(source) > _SOURCE_LENGTH:
             raise NotATickError(f"source is longer than {_SOURCE_LENGTH} characters")
@@ -164,18 +181,12 @@ class TickDecoder:
             price = _units(wire.price)
             session = (wire.open, wire.high, wire.low, wire.previous_close)
             if session != known.session:
-                # `0` is how feeds write "not known" for these
-                known.units = (
-                    _units(wire.open) if wire.open else None,
-                    _units(wire.high) if wire.high else None,
-                    _units(wire.low) if wire.low else None,
-                    _units(wire.previous_close) if wire.previous_close else None,
-                )
-                known.session = session
+                known.see(session)
             volume = _volume(wire.volume)
         except _InexactError:
             return Tick(known.symbol, timestamp, *_exact_numbers(self._decode_exactly(payload)), source)
-        return Tick(known.symbol, timestamp, price, *known.units, volume, source)
+        opened, high, low, close = known.units
+        return Tick(known.symbol, timestamp, price, opened, high, low, close, volume, source)
 
     def _new_symbol(self, sent: str) -> "_Known":
         known = _Known(normalise_symbol(sent))
@@ -184,12 +195,7 @@ class TickDecoder:
         self._known[sent] = known
         return known
 
-    def _event_time(self, sent: str | None, arrived_ms: int) -> str:
-        if arrived_ms != self._arrived_ms:
-            self._arrived_ms = arrived_ms
-            self._latest_timestamp = timestamp_of(arrived_ms + self._max_clock_skew_ms)
-        if sent is None:
-            return timestamp_of(arrived_ms)
+    def _event_time(self, sent: str) -> str:
         if len(sent) < 27 and sent.isdigit():  # 20250303 is ISO 8601, and an epoch of 1970, too
             raise NotATickError(not_a_timestamp(sent))
         timestamp = normalise_timestamp(sent)
@@ -342,14 +348,15 @@ def _units(value: float) -> int:
         raise NotATickError(_NOT_A_PRICE)
     scaled = value * PRICE_UNITS
     units = round(scaled)
-    if abs(scaled - units) + scaled * _DOUBLE_ERROR >= 0.5 or units == 0:
-        raise _InexactError
-    return units
+    sure = 0.5 - scaled * _DOUBLE_ERROR
+    if units and -sure < scaled - units < sure:
+        return units
+    raise _InexactError
 
 
 def _volume(value: float | Decimal | None) -> int | None:
-    if value is None:
-        return None
+    if value is None or (type(value) is int and 0 <= value < VOLUME_LIMIT):
+        return value
     if not 0 <= value <= VOLUME_LIMIT:
         raise NotATickError(_NOT_A_VOLUME)
     units = round(value)  # half to even

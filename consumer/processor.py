@@ -29,7 +29,7 @@ from consumer.origin import require_same_stream
 from consumer.protocol import Record
 from consumer.shards import Shard, read_shards
 from consumer.sinks.alerts import AlertSink
-from consumer.sinks.archive import Archive, Chunk
+from consumer.sinks.archive import Archive, Chunk, Rejected
 from consumer.sinks.dynamodb import BatchPutter
 from consumer.sinks.row import Row, RowWriter
 from consumer.sinks.ticks import Place, TicksTable
@@ -50,20 +50,22 @@ class _LeaseLostError(Exception):
     """Another worker has the shard: whatever is not archived is its to archive."""
 
 
-class _Quarantined(NamedTuple):
-    reason: str
+class _Unsettled(NamedTuple):
+    """A tick that detection does not see; what becomes of it may depend on what is stored in its place."""
 
-
-class _Misplaced(NamedTuple):
     tick: Tick
 
 
-class _Late(NamedTuple):
-    tick: Tick
+class _Misplaced(_Unsettled):
+    """It belongs to another shard."""
 
 
-class _Conflict(NamedTuple):
-    row: Row
+class _Late(_Unsettled):
+    """It came after a later one."""
+
+
+class _Conflict(_Unsettled):
+    """It contradicts the last one of its symbol."""
 
 
 class _Effects(NamedTuple):
@@ -74,10 +76,10 @@ class _Effects(NamedTuple):
 
 
 _DUPLICATE = None
-_Read = Tick | _Misplaced | _Quarantined
+_Read = Tick | _Misplaced | Rejected
 """What a record is read as: a tick, one that belongs to another shard, or a reason why it is none."""
-_Outcome = Row | _Misplaced | _Late | _Conflict | _Quarantined | None
-"""What became of it: a row, one of another shard, a late one, one that contradicts a row, no tick, or nothing new."""
+_Outcome = Row | _Unsettled | Rejected | None
+"""What became of it: a row, one that is not settled yet, no tick, or nothing new."""
 
 
 def _or_exit(
@@ -162,7 +164,8 @@ class ShardProcessor:
             for number, part in enumerate(self._archive.cut(records)):
                 if number:
                     self._finish(self._archive.take(), checkpointer, millis_behind_latest)
-                self._process(part)
+                if part:
+                    self._process(part)
         elif not millis_behind_latest:
             self._finish(self._archive.take_past(int(time.time() * 1000)), checkpointer, millis_behind_latest)
         self._pulse.beat()
@@ -241,32 +244,32 @@ class ShardProcessor:
         outcomes = [self._detect(record, tick, effects) for record, tick in zip(records, ticks, strict=True)]
         self._alerts.deliver(effects.alerts)
         self._ticks.write(effects.rows)
-        for record, outcome in zip(records, outcomes, strict=True):
-            settled = self._settle(record, outcome)
-            if isinstance(settled, _Quarantined):
-                self._archive.add_reject(record, settled.reason)
-            else:
-                self._archive.add(record, settled)
+        settled = [
+            self._settle(record, outcome) if isinstance(outcome, _Unsettled) else outcome
+            for record, outcome in zip(records, outcomes, strict=True)
+        ]
+        self._archive.add(records, settled)
 
     def _read(self, batch: list[Record]) -> tuple[list[Record], list[_Read]]:
         """Decode a batch; a record that holds several ticks becomes as many."""
-        ticks = [self._decode(record) for record in batch]
-        if _Quarantined not in map(type, ticks):
+        ticks = list(map(self._decode, batch))
+        if Rejected not in map(type, ticks):
             return batch, ticks  # the common case
         read = [part for record, tick in zip(batch, ticks, strict=True) for part in self._parts(record, tick)]
         return [record for record, _ in read], [tick for _, tick in read]
 
     def _parts(self, record: Record, tick: _Read) -> list[tuple[Record, _Read]]:
         """What a record holds: what was read as a whole, or if that is no tick, the several that it may hold."""
-        parts = unpack(record) if isinstance(tick, _Quarantined) else []
+        parts = unpack(record) if isinstance(tick, Rejected) else []
         return [(part, self._decode(part)) for part in parts] or [(record, tick)]
 
     def _decode(self, record: Record) -> _Read:
         try:
             tick = self._decoder.decode(record.data, record.approximate_arrival_timestamp)
         except NotATickError as error:
-            return _Quarantined(str(error))
-        return tick if self._shard.takes(record.partition_key) else _Misplaced(tick)
+            return Rejected(str(error))
+        shard = self._shard
+        return tick if shard.is_whole_stream or shard.takes(record.partition_key) else _Misplaced(tick)
 
     def _warn_of_foreign_keys(self, records: Iterable[Record], ticks: Iterable[_Read]) -> None:
         """Say once, where it matters, that a symbol comes under a key that is not its own."""
@@ -296,29 +299,30 @@ class ShardProcessor:
             if state.last is not None and tick.timestamp <= state.last.timestamp:
                 if tick.timestamp < state.last.timestamp:
                     return _Late(tick)
-                return _DUPLICATE if tick.price == state.last.price else _Conflict(self._rows.conflict(tick, record))
+                return _DUPLICATE if tick.price == state.last.price else _Conflict(tick)
             detection = self._detector.detect(state, tick)
             row = self._rows.accepted(tick, detection, record)
         except Exception as error:
             log.exception("record_failed", extra={"shard_id": self.shard_id, "sequence_number": record.sequence_number})
-            return _Quarantined(f"processing failed: {error!r}")
-        effects.alerts.extend((alert, arrived_ms) for alert in detection.alerts if not alert.suppressed)
+            return Rejected(f"processing failed: {error!r}")
+        if detection.alerts:
+            effects.alerts.extend((alert, arrived_ms) for alert in detection.alerts if not alert.suppressed)
         # a record may have arrived before the one that it follows: Kinesis's times are approximate
         if not self._row_ms or detection.alerts or arrived_ms - symbol.stored_ms >= self._row_ms:
             symbol.stored_ms = arrived_ms
             effects.rows.append(row)
         return row
 
-    def _settle(self, record: Record, outcome: _Outcome) -> Row | _Quarantined | None:
+    def _settle(self, record: Record, unsettled: _Unsettled) -> Row | None:
         """Give a tick's row for the archive. A late or misplaced one is stored first, unless its place is taken.
 
         With thin rows it is for the archive alone: the table does not know which ticks there were.
         """
-        if isinstance(outcome, _Misplaced):
-            return self._store_misplaced(outcome.tick, record)
-        if isinstance(outcome, _Late):
-            return self._store_late(outcome.tick, record)
-        return outcome.row if isinstance(outcome, _Conflict) else outcome
+        if isinstance(unsettled, _Misplaced):
+            return self._store_misplaced(unsettled.tick, record)
+        if isinstance(unsettled, _Late):
+            return self._store_late(unsettled.tick, record)
+        return self._rows.conflict(unsettled.tick, record)
 
     def _store_misplaced(self, tick: Tick, record: Record) -> Row:
         """Store a tick of another shard, which writes over it when it gets it, too: the archive has both."""

@@ -33,12 +33,9 @@ class Shard:
         self.parents = tuple(_parents(shards[shard_id])) if shard_id in shards else ()
         """The shards that it was split or merged from, as long as ListShards knows it."""
         self._hashes = _hashes(shards[shard_id]) if shard_id in shards else _ALL_HASHES
-        self._holds = lru_cache(_KEYS_REMEMBERED)(self._holds_hash_of)
-
-    @property
-    def is_whole_stream(self) -> bool:
+        self.is_whole_stream = self._hashes == _ALL_HASHES
         """It takes the records of all keys."""
-        return self._hashes == _ALL_HASHES
+        self._holds = lru_cache(_KEYS_REMEMBERED)(self._holds_hash_of)
 
     def takes(self, partition_key: str) -> bool:
         """Tell whether Kinesis puts records of a partition key on this shard: by the MD5 of the key, in UTF-8."""

@@ -7,7 +7,7 @@ writes it again, after a crash or as a paused zombie, writes the same bytes to t
 import base64
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -29,6 +29,12 @@ Empty ones among them tell nothing of a window that has ended since, least of al
 shard may have another owner, who has archived more of the window, under the same key. What comes after them was asked
 for when the window was past.
 """
+
+
+class Rejected(NamedTuple):
+    """A record is no tick, for a reason."""
+
+    reason: str
 
 
 class Chunk:
@@ -92,27 +98,26 @@ class Archive:
         self._open_bytes = size
         yield part
 
-    def add(self, record: Record, row: Row | None) -> None:
-        """Take a tick's record, and its row unless it is a duplicate."""
-        chunk = self._chunk_with(record)
-        # a payload is valid JSON, where line breaks stand between tokens only
-        chunk.payloads.append(record.data.replace(b"\n", b" ").replace(b"\r", b" "))
-        if row is not None:
-            chunk.rows.append(row)
-
-    def add_reject(self, record: Record, reason: str) -> None:
-        """Take a record that is no tick."""
-        self._chunk_with(record).rejects.append(self._reject_json(record, reason))
-
-    def _chunk_with(self, record: Record) -> Chunk:
-        """Give the open chunk, with ``record`` covered."""
+    def add(self, records: Sequence[Record], outcomes: Sequence[Row | Rejected | None]) -> None:
+        """Take records of one chunk, each with its row, None for a duplicate, or the reason why it is no tick."""
         chunk = self._open
         if chunk is None:
-            window = record.approximate_arrival_timestamp // self._window_ms
-            chunk = self._open = Chunk(record, window, self._columns)
-        chunk.last = record
+            window = records[0].approximate_arrival_timestamp // self._window_ms
+            chunk = self._open = Chunk(records[0], window, self._columns)
+        chunk.last = records[-1]
         self._empty_answers = 0
-        return chunk
+        rejects = [
+            self._reject_json(record, outcome.reason)
+            for record, outcome in zip(records, outcomes, strict=True)
+            if isinstance(outcome, Rejected)
+        ]
+        chunk.rejects.extend(rejects)
+        chunk.payloads.extend(
+            [r.data for r, outcome in zip(records, outcomes, strict=True) if not isinstance(outcome, Rejected)]
+            if rejects
+            else [record.data for record in records]
+        )
+        chunk.rows.extend([row for row in outcomes if row is not None and not isinstance(row, Rejected)])
 
     def take_past(self, now_ms: int) -> Chunk | None:
         """Take the open chunk out if nothing more can come into its window: call this for each empty answer."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any
 
 from arro3.core import Array, DataType, RecordBatch, Table, list_array
@@ -55,9 +55,9 @@ def _array(column: Column, values: Sequence[Any]) -> Array:
     if column.kind == "BOOL":
         return Array(values, type=DataType.bool())
     if column.kind == "SS":
-        lists = [value or () for value in values]
-        offsets = Array([0, *accumulate(map(len, lists))], type=DataType.int32())
-        return list_array(offsets, Array([text for texts in lists for text in texts], type=DataType.utf8()))
+        offsets = Array([0, *accumulate(len(value) if value else 0 for value in values)], type=DataType.int32())
+        texts = list(chain.from_iterable(filter(None, values)))
+        return list_array(offsets, Array(texts, type=DataType.utf8()))
     return _decimals(values, column.places) if column.places else Array(values, type=DataType.int64())
 
 

@@ -1,9 +1,10 @@
 """What waits for the archive, packed block by block as it comes: a busy shard's window would fill the memory."""
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 from isal import isal_zlib
 
@@ -12,7 +13,10 @@ from consumer.sinks.row import Column, Row
 _BLOCK = 1000
 """So many records wait as they are, then they are packed. Part of the format: other blocks would be other bytes."""
 
+_BLANKS = bytes.maketrans(b"\r\n", b"  ")
 _COUNTED = ("late", "conflict", "misplaced", "partition_key", "anomalies", "suppressed")
+
+Waiting = TypeVar("Waiting")
 
 
 class GzipLines:
@@ -24,21 +28,24 @@ class GzipLines:
         self._waiting: list[bytes] = []
         self.count = 0
 
-    def append(self, line: bytes) -> None:
-        """Take a line, which must not have a line break."""
-        self.count += 1
-        self._waiting.append(line)
-        if len(self._waiting) == _BLOCK:
-            self._pack()
+    def extend(self, documents: Sequence[bytes]) -> None:
+        """Take JSON, a document a line: line breaks, which stand between its tokens only, become blanks."""
+        self.count += len(documents)
+        self._waiting += documents
+        for block in _blocks(self._waiting):
+            self._pack(block)
 
     def finish(self) -> bytes:
         """Give all of it; nothing can be added afterwards."""
-        self._pack()
+        if self._waiting:
+            self._pack(self._waiting)
         return b"".join([*self._packed, self._gzip.flush()])
 
-    def _pack(self) -> None:
-        self._packed.append(self._gzip.compress(b"".join(line + b"\n" for line in self._waiting)))
-        self._waiting.clear()
+    def _pack(self, documents: list[bytes]) -> None:
+        lines = b"\n".join([*documents, b""])
+        if b"\r" in lines or lines.count(b"\n") > len(documents):
+            lines = b"".join(document.translate(_BLANKS) + b"\n" for document in documents)
+        self._packed.append(self._gzip.compress(lines))
 
 
 class ParquetRows:
@@ -59,30 +66,37 @@ class ParquetRows:
         self.counted: dict[str, Counter[Any]] = {name: Counter() for name in _COUNTED}
         """How often some of the columns have a value, once all is finished; for sets, each of their members."""
 
-    def append(self, row: Row) -> None:
-        """Take a row."""
-        self.count += 1
-        self._waiting.append(row)
-        if len(self._waiting) == _BLOCK:
-            self._pack()
+    def extend(self, rows: Sequence[Row]) -> None:
+        """Take rows."""
+        self.count += len(rows)
+        self._waiting += rows
+        for block in _blocks(self._waiting):
+            self._pack(block)
 
     def finish(self) -> bytes:
         """Give all of it as Parquet."""
         from consumer.sinks import arrow  # noqa: PLC0415  (8 MB, which a shard without ticks does without)
 
         if self._waiting:
-            self._pack()
+            self._pack(self._waiting)
         return arrow.parquet(self._packed)
 
-    def _pack(self) -> None:
+    def _pack(self, rows: list[Row]) -> None:
         from consumer.sinks import arrow  # noqa: PLC0415  (as above)
 
-        by_column = dict(zip(self._columns, zip(*self._waiting, strict=True), strict=True))
+        by_column = dict(zip(self._columns, zip(*rows, strict=True), strict=True))
         arrow.append(by_column, self._packed)
         for column, values in by_column.items():
             if column.name in _COUNTED:
-                present = [value for value in values if value is not None]
                 self.counted[column.name].update(
-                    chain.from_iterable(present) if column.kind == "SS" else {column.name: len(present)}
+                    chain.from_iterable(filter(None, values))
+                    if column.kind == "SS"
+                    else {column.name: len(values) - values.count(None)}
                 )
-        self._waiting.clear()
+
+
+def _blocks(waiting: list[Waiting]) -> Iterator[list[Waiting]]:
+    """Take whole blocks out of what waits, as long as there are some."""
+    while len(waiting) >= _BLOCK:
+        yield waiting[:_BLOCK]
+        del waiting[:_BLOCK]

@@ -33,6 +33,9 @@ for BOOL, None for absent."""
 _NO_INDICATORS = (None,) * 8
 """From the averages to the trend."""
 
+_OF_SESSION = ("open", "high", "low", "previous_close")
+_MOST_TEXTS = 4 * 20_000
+
 _EXACT = 10**15
 """Decimals of up to 15 digits are doubles of their own: below this, a double's shortest text is the decimal itself."""
 
@@ -86,6 +89,8 @@ class RowWriter:
         self._order = sorted(range(len(self.columns)), key=lambda index: not _is_wrapped(self.columns[index]))
         self._shard_id = shard_id
         self._retention_seconds = retention_days * 24 * 3600
+        self._arrived_ms, self._arrived_at = -1, ""
+        self._session_texts = _Texts()
 
     def accepted(self, tick: Tick, detection: Detection, record: Record) -> Row:
         """Row of a tick that detection saw."""
@@ -99,33 +104,47 @@ class RowWriter:
             tuple(alert.rule for alert in alerts) if alerts else None,
             tuple(alert.rule for alert in alerts if alert.suppressed) or None if alerts else None,
             (None, "up", "down")[detection.sides[0]],
-            None,
-            None,
-            None,
         )
-        return (*_quote(tick), *indicators, *self._origin(tick, record))
+        return self._row(tick, record, indicators, (None, None, None))
 
     def late(self, tick: Tick, record: Record) -> Row:
         """Row of a tick that came after a later one: stored, but not seen by detection."""
-        return (*_quote(tick), *_NO_INDICATORS, True, None, None, *self._origin(tick, record))
+        return self._row(tick, record, _NO_INDICATORS, (True, None, None))
 
     def conflict(self, tick: Tick, record: Record) -> Row:
         """Row of a tick that has another price than the one whose place it would take: for the archive only."""
-        return (*_quote(tick), *_NO_INDICATORS, None, True, None, *self._origin(tick, record))
+        return self._row(tick, record, _NO_INDICATORS, (None, True, None))
 
     def misplaced(self, tick: Tick, record: Record) -> Row:
         """Row of a tick that came on another shard than its partition key's: stored, but not seen by detection."""
-        return (*_quote(tick), *_NO_INDICATORS, None, None, True, *self._origin(tick, record))
+        return self._row(tick, record, _NO_INDICATORS, (None, None, True))
 
-    def _origin(self, tick: Tick, record: Record) -> tuple[Any, ...]:
+    def _row(self, tick: Tick, record: Record, indicators: tuple[Any, ...], flags: tuple[Any, ...]) -> Row:
+        """Put a row together: ``flags`` tell that it is late, a conflict, misplaced."""
+        symbol, price, close = tick.symbol, tick.price, tick.previous_close
         arrived_ms = record.approximate_arrival_timestamp
+        if arrived_ms != self._arrived_ms:  # records of one request have one time
+            self._arrived_ms, self._arrived_at = arrived_ms, timestamp_of(arrived_ms)
         return (
-            None if record.partition_key == tick.symbol else record.partition_key,
+            symbol,
+            tick.timestamp,
+            price,
+            tick.open,
+            tick.high,
+            tick.low,
+            close,
+            None if close is None else price - close,
+            change_percent(tick),
+            tick.volume,
+            tick.source,
+            *indicators,
+            *flags,
+            None if record.partition_key == symbol else record.partition_key,
             self._shard_id,
             record.sequence_number,
             record.sub_sequence_number,
             record.record_index,
-            timestamp_of(arrived_ms),
+            self._arrived_at,
             arrived_ms // 1000 + self._retention_seconds,
         )
 
@@ -142,8 +161,50 @@ class RowWriter:
         if not rows:
             return []
         by_column = list(zip(*rows, strict=True))
-        pieces = [piece for index in self._order for piece in _pieces(self.columns[index], by_column[index])]
-        return [f"{{{item[1:]}}}" for item in map("".join, zip(*pieces, strict=False))]  # some repeat without end
+        columns: list[Iterable[str]] = []
+        in_all = "{"
+        for index in self._order:
+            before, texts, after = self._written(self.columns[index], by_column[index])
+            in_all += before
+            if texts:
+                columns += [repeat(in_all, len(rows)), texts]
+                in_all = ""
+            in_all += after
+        return list(map("".join, zip(*columns, repeat(in_all + "}", len(rows)), strict=True)))
+
+    def _written(self, column: Column, values: tuple[Any, ...]) -> tuple[str, Iterable[str] | None, str]:
+        """Write a column as items' JSON has it: what all begin with, what differs, what all end with."""
+        comma = "," if column is not self.columns[self._order[0]] else ""
+        before, after = f'{comma}"{column.name}":{{"{column.kind}":', "}"
+        if values[0] == values[-1] and values.count(values[0]) == len(values):
+            return "" if values[0] is None else f"{before}{_json(column, values[0])}{after}", None, ""
+        if not _is_wrapped(column):
+            written = {value: f"{before}{_json(column, value)}{after}" for value in set(values) - {None}}
+            return "", [written.get(value, "") for value in values], ""
+        texts = self._texts(column, values)
+        if all(values) or None not in values:  # the first is much faster
+            return f'{before}"', texts, f'"{after}'
+        return "", ["" if text is None else f'{before}"{text}"{after}' for text in texts], ""
+
+    def _texts(self, column: Column, values: Sequence[Any]) -> Iterable[Any]:
+        """Write what a column has, numbers as decimals; None stays."""
+        if column.kind == "S":
+            return values
+        if not column.places:
+            return [None if value is None else str(value) for value in values]
+        if column.name in _OF_SESSION:
+            return map(self._session_texts.__getitem__, values)
+        return _decimal_texts(values, column.places)
+
+
+class _Texts(dict[int | None, str | None]):
+    """Prices' texts: those of a session come again and again."""
+
+    def __missing__(self, units: int | None) -> str | None:
+        if len(self) == _MOST_TEXTS:
+            self.clear()
+        text = self[units] = None if units is None else decimal_text(units)
+        return text
 
 
 def _is_wrapped(column: Column) -> bool:
@@ -151,32 +212,8 @@ def _is_wrapped(column: Column) -> bool:
     return column.kind in {"S", "N"} and column.name not in {"source", "partition_key", "record_index"}
 
 
-def _pieces(column: Column, values: Sequence[Any]) -> list[Iterable[str]]:
-    """Write a column as an item's JSON has it, in pieces that are joined row by row; nothing where it is absent."""
-    beginning, end = f',"{column.name}":{{"{column.kind}":', "}"
-    if _is_wrapped(column):
-        texts = _texts(column, values)
-        if None not in values:
-            return [repeat(f'{beginning}"'), texts, repeat('"}')]
-        return [["" if text is None else f'{beginning}"{text}"{end}' for text in texts]]
-    different = set(values) - {None}
-    if not different:
-        return []
-    written = {value: f"{beginning}{_json(column, value)}{end}" for value in different}
-    return [[written.get(value, "") for value in values]]
-
-
 def _json(column: Column, value: Any) -> str:  # noqa: ANN401  (whatever a column has)
-    return msgspec.json.encode(str(value) if column.kind == "N" else value).decode()
-
-
-def _texts(column: Column, values: Sequence[Any]) -> Iterable[Any]:
-    """Write what a column has, numbers as decimals; None stays."""
-    if column.kind == "S":
-        return values
-    if not column.places:
-        return [None if value is None else str(value) for value in values]
-    return _decimal_texts(values, column.places)
+    return msgspec.json.encode(_number_text(value, column.places) if column.kind == "N" else value).decode()
 
 
 def _decimal_texts(values: Sequence[int | None], places: int) -> Sequence[str | None]:
@@ -195,20 +232,3 @@ def _decimal_texts(values: Sequence[int | None], places: int) -> Sequence[str | 
 
 def _number_text(value: int, places: int) -> str:
     return decimal_text(value, places) if places else str(value)
-
-
-def _quote(tick: Tick) -> tuple[Any, ...]:
-    close = tick.previous_close
-    return (
-        tick.symbol,
-        tick.timestamp,
-        tick.price,
-        tick.open,
-        tick.high,
-        tick.low,
-        close,
-        None if close is None else tick.price - close,
-        change_percent(tick),
-        tick.volume,
-        tick.source,
-    )

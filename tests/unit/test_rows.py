@@ -1,6 +1,7 @@
 """Rows as they are written, in bulk, against the plainest way to write each value by itself."""
 
 import json
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from consumer.detection import Rules
-from consumer.sinks import packing
+from consumer.sinks import packing, row
 from consumer.sinks.packing import ParquetRows
 from consumer.sinks.row import Column, Row, RowWriter
 
@@ -68,10 +69,17 @@ def _item(row: Row) -> dict[str, Any]:
     }
 
 
+_TWOS: Row = tuple("y" if one == "x" else 2 * one if type(one) is int else None for one in _ONES)
+_NONES: Row = ("x", "x", *[None] * (len(COLUMNS) - 2))
+
+
 @settings(max_examples=100, deadline=None)
-@given(rows=_ROWS)
+@given(rows=_ROWS | _ROWS.map(lambda rows: rows + rows[:1]) | _ROWS.map(lambda rows: rows[:1] * 3))
 @example(rows=[])
 @example(rows=[_ONES])
+@example(rows=[_ONES, _TWOS, _ONES])
+@example(rows=[_NONES, _TWOS, _NONES])
+@example(rows=[_ONES, _ONES, _NONES])
 def test_items_are_written_as_one_would_by_hand(rows: list[Row]) -> None:
     """Each number to its last digit, whatever its neighbours are; what is absent is left out; text is escaped."""
     written = WRITER.items_json(rows)
@@ -90,6 +98,19 @@ def test_each_size_of_a_number(units: int) -> None:
     }
 
 
+def test_texts_of_prices_that_were_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More prices of sessions than are remembered: each is written as it was the first time."""
+    monkeypatch.setattr(row, "_MOST_TEXTS", 5)
+    writer, rows = RowWriter("shardId-000000000000", Rules(), 30), [_ONES, _TWOS, _NONES, *_changed("open", range(20))]
+    written = writer.items_json(rows + rows)
+    assert [json.loads(item) for item in written] == [json.loads(json.dumps(_item(each))) for each in rows + rows]
+
+
+def _changed(name: str, values: Iterable[Any]) -> Iterator[Row]:
+    for value in values:
+        yield tuple(value if column.name == name else one for column, one in zip(COLUMNS, _ONES, strict=True))
+
+
 def _archived(column: Column, value: Any) -> Any:  # noqa: ANN401  (whatever a column has)
     if column.kind == "SS":
         return list(value or ())
@@ -97,15 +118,15 @@ def _archived(column: Column, value: Any) -> Any:  # noqa: ANN401  (whatever a c
 
 
 @settings(max_examples=40, deadline=None)
-@given(rows=st.lists(_FULL | _GAPPY, min_size=1, max_size=8), block=st.integers(1, 4))
-@example(rows=[_ONES, _ONES], block=1)
-def test_archived_rows_are_what_they_were(rows: list[Row], block: int) -> None:
+@given(rows=st.lists(_FULL | _GAPPY, min_size=1, max_size=8), block=st.integers(1, 4), cut=st.integers(0, 8))
+@example(rows=[_ONES, _ONES], block=1, cut=1)
+def test_archived_rows_are_what_they_were(rows: list[Row], block: int, cut: int) -> None:
     """Whatever the values, and in however many blocks they waited, the file has all rows in their order."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(packing, "_BLOCK", block)
         waiting = ParquetRows(COLUMNS)
-        for row in rows:
-            waiting.append(row)
+        waiting.extend(rows[:cut])
+        waiting.extend(rows[cut:])
         table = pq.read_table(pa.BufferReader(waiting.finish()))
 
     assert table.column_names == [column.archived_name or column.name for column in COLUMNS]
