@@ -30,7 +30,7 @@ _SPARK = 40
 _NEW_ROWS = 200
 _ALERTS_OF_A_SYMBOL = 20
 _ALERTS_KEPT = 500
-_SEARCH_SECONDS = 20
+_SEARCH_SECONDS = 10
 """New symbols are looked for so often."""
 
 

@@ -4,7 +4,7 @@
 import { colour, h, setText } from "./dom.js";
 import { price, volume, words } from "./format.js";
 
-const VOLUME_HEIGHT = 90, LEAST_HEIGHT = 240, MARK = 5, REACH = 14;
+const VOLUME_HEIGHT = 90, LEAST_HEIGHT = 240, MARK = 5, REACH = 14, TOLD = 6;
 const MARK_COLOURS = { info: "info", warning: "warn", critical: "down" };
 const LINES = ["average-1", "average-2", "average-3", "average-4"];
 
@@ -98,9 +98,9 @@ export class Chart {
       series.push({ ...edge, label: `${name} high` }, { ...edge, label: "low" });
     }
     this.averages.forEach((name, place) => series.push({
-      label: words(name).toUpperCase().replace(" ", "-"), stroke: colour(LINES[place % LINES.length]), width: 1.5, points: { show: false }, value: show,
+      label: words(name).toUpperCase().replace(" ", "-"), stroke: colour(LINES[place % LINES.length]), width: 1.2, points: { show: false }, value: show,
     }));
-    series.push({ label: "Price", stroke: colour("price"), width: 2, points: { show: drawn.prices[0].length < 30, size: 4 }, value: show });
+    series.push({ label: "Price", stroke: colour("price"), width: 1.6, points: { show: drawn.prices[0].length < 30, size: 4 }, value: show });
     this.prices = new uPlot({
       ...shared, height, series, bands, axes: [{ ...axis(), values: TIMES }, { ...axis(), values: (_, ticks) => ticks.map(price), size: sideSize }],
       hooks: {
@@ -111,7 +111,7 @@ export class Chart {
     }, drawn.prices, this.frame);
     if (this.points.volume) {
       this.volumes = new uPlot({
-        ...shared, height: VOLUME_HEIGHT, padding: [6, 14, 0, 0],
+        ...shared, height: VOLUME_HEIGHT, padding: [6, 14, 6, 0],
         series: [{}, { label: "Volume", stroke: colour("volume"), fill: colour("volume"), width: 0, points: { show: false },
           paths: uPlot.paths.bars({ size: [0.7, 12] }), value: (_, value) => volume(value) }],
         legend: { show: false },
@@ -220,7 +220,7 @@ export class Chart {
     this.tip.hidden = !found.length;
     this.pointed = found[0];
     if (!found.length) return;
-    this.tip.replaceChildren(...found.slice(0, 4).map((alert) =>
+    this.tip.replaceChildren(...found.slice(0, TOLD).map((alert) =>
       h("p", {}, h("span", { class: `tag ${alert.severity}` }, alert.severity), ` ${alert.message}`)));
     const { offsetLeft, offsetTop } = this.prices.over;
     const room = this.place.clientWidth - this.tip.offsetWidth - 8;

@@ -5,6 +5,7 @@ import { bytes, count, shardName, time } from "./format.js";
 import { events, state } from "./store.js";
 
 const BARS = 60;
+const UP_TO_DATE = 3; // seconds: what the page shows is itself a second old
 
 export function pipelineView() {
   const content = h("div", { class: "pipeline" }, h("p", { class: "empty" }, "Reading leases and archive …"));
@@ -67,7 +68,7 @@ function shards({ shards: all }) {
   const row = ({ shard_id: id, worker, behind_seconds: behind }) => h("tr", {},
     h("th", { scope: "row" }, shardName(id)),
     h("td", { class: worker ? "" : "down" }, worker ?? "no worker"),
-    h("td", { class: `number ${behind > 60 ? "down" : ""}` }, behind === null ? "–" : behind < 1 ? "up to date" : `${behind.toFixed(0)} s behind`));
+    h("td", { class: `number ${behind > 60 ? "down" : ""}` }, behind === null ? "–" : behind < UP_TO_DATE ? "up to date" : `${behind.toFixed(0)} s behind`));
   return h("div", { class: "card" }, h("h2", {}, "Shards"), h("table", {},
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Shard"), h("th", { scope: "col" }, "Worker"), h("th", { scope: "col", class: "number" }, "Lag"))),
     h("tbody", {}, ...all.map(row))));
