@@ -11,6 +11,11 @@ _COMMANDS = {
     "notify": ("desk.notify.__main__", "pass alerts on to people's chats until stopped"),
     "check": ("consumer.check", "tell whether everything that the commands need in AWS is there"),
     "health": ("common.health", "tell whether the consumer, producer or notifier that runs here makes progress"),
+    "latest": ("desk.commands.latest", "show the newest tick of each symbol"),
+    "history": ("desk.commands.history", "show the ticks of a symbol"),
+    "alerts": ("desk.commands.alerts", "show alerts"),
+    "quarantine": ("desk.commands.quarantine", "show records that are no ticks, and publish them again"),
+    "sql": ("desk.commands.sql", "ask the archive in SQL"),
     "local": ("infra.local.__main__", "run the whole pipeline on this machine, on an embedded AWS"),
     "dashboard": ("desk.dashboard.__main__", "serve a live page of the market, its alerts and the pipeline"),
 }
@@ -42,7 +47,7 @@ def main() -> None:
 
 
 def _usage() -> str:
-    lines = [f"  {name:9} {purpose}" for name, (_, purpose) in _COMMANDS.items()]
+    lines = [f"  {name:10} {purpose}" for name, (_, purpose) in _COMMANDS.items()]
     return "\n".join(["usage: tickertape COMMAND [--help] [flags]", "", *lines])
 
 

@@ -61,6 +61,42 @@ def of_symbol(system: System, symbol: str, wanted: Wanted) -> Iterator[Row]:
     return query(system, system.alerts_table, symbol, "alert_id", (wanted.since, until), newest_first=True, page=_PAGE)
 
 
+class News:
+    """The alerts that have come since it was made, or since the last look.
+
+    A symbol's alerts come in the order of their event times, so only those after the last one are read.
+    """
+
+    def __init__(self, system: System, symbols: Iterable[str]) -> None:
+        self._system = system
+        self._last: dict[str, tuple[str, frozenset[str]]] = {}
+        """By symbol the timestamp of its last alert, and the ids of all its alerts of that time."""
+        self.look(symbols, newest_only=True)
+
+    def look(self, symbols: Iterable[str], *, newest_only: bool = False) -> list[Row]:
+        """Read what is new of some symbols, oldest first; of symbols that were not there before, all.
+
+        Raises
+        ------
+        UserError
+            AWS refuses, or does not answer.
+
+        """
+        limit = 1 if newest_only else None
+        found = self._system.side_by_side(lambda symbol: list(islice(self._new(symbol), limit)), symbols)
+        new = sorted((alert for alerts in found for alert in alerts), key=lambda alert: alert["alert_id"])
+        for alert in new:
+            timestamp, ids = self._last.get(alert["symbol"], ("", frozenset()))
+            known = ids if alert["timestamp"] == timestamp else frozenset()
+            self._last[alert["symbol"]] = alert["timestamp"], known | {alert["alert_id"]}
+        return new
+
+    def _new(self, symbol: str) -> Iterator[Row]:
+        timestamp, ids = self._last.get(symbol, (None, frozenset[str]()))
+        rows = of_symbol(self._system, symbol, Wanted(since=timestamp))
+        return (alert for alert in rows if alert["alert_id"] not in ids)
+
+
 def _begun(rows: Iterator[Row]) -> Iterator[Row]:
     """Have the first page read now."""
     return chain(list(islice(rows, 1)), rows)
