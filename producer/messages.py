@@ -30,11 +30,18 @@ class Delivery:
 
     def __init__(self, settled: Callable[[], None] = lambda: None) -> None:
         self._settled = settled
-        self.owed = 0
-        """Records that the stream has not taken yet."""
+        self.owed: int | None = None
+        """Records that the stream has not taken yet; None before the message is read."""
+
+    def owe(self, records: int) -> None:
+        """The message has so many; call this before any is published."""
+        self.owed = records
+        if not records:
+            self._settled()
 
     def taken(self) -> None:
         """Another one is in the stream. `Lanes` calls it, one call at a time."""
+        assert self.owed  # noqa: S101  (`owe` comes first)
         self.owed -= 1
         if not self.owed:
             self._settled()

@@ -91,23 +91,28 @@ def _time_of_day(text: object) -> object:
 
 Symbol = Annotated[str, AfterValidator(_symbol)]
 
-FeedName = Literal["simulated", "replay", "yahoo", "yahoo-live", "sqs"]
+FeedName = Literal["simulated", "replay", "yahoo", "yahoo-live", "sqs", "kafka"]
 """All feeds there are: each is the module of its name in `producer.feeds`."""
 
 
 class ProducerSettings(CommandSettings):
-    """Publish quotes to the stream, until stopped or until the feed ends."""
+    """Publish quotes to the stream, until stopped or until the feed ends.
+
+    Any property of librdkafka can be set in the environment as KAFKA_ and its name in upper snake case, for instance
+    KAFKA_SECURITY_PROTOCOL=SASL_SSL KAFKA_SASL_MECHANISM=PLAIN KAFKA_SASL_USERNAME=... KAFKA_SASL_PASSWORD=...;
+    KAFKA_SASL_MECHANISM=AWS_MSK_IAM logs in to Amazon MSK with the role in use.
+    """
 
     stream_name: str = Field("stock-market-stream", min_length=1, description="The Kinesis stream to publish to.")
     feed: FeedName = Field(
         "simulated",
-        description="Where quotes come from: a simulated market, a recorded file, Yahoo, polled or streamed, or an"
-        " SQS queue.",
+        description="Where quotes come from: a simulated market, a recorded file, Yahoo, polled or streamed, an"
+        " SQS queue, or a Kafka topic.",
     )
     symbols: Annotated[tuple[Symbol, ...], NoDecode, BeforeValidator(_split), AfterValidator(_all_different)] = Field(
         (),
         description="The symbols to publish, separated by commas; by default a dozen known ones, or all that"
-        " the file or the queue has (Yahoo's feeds have no default).",
+        " the file, the queue or the topic has (Yahoo's feeds have no default).",
     )
     feed_interval_seconds: float = Field(
         30, gt=0, allow_inf_nan=False, description="Seconds from one simulated or polled quote of a symbol to its next."
@@ -167,9 +172,16 @@ class ProducerSettings(CommandSettings):
         False, description="Whether polled quotes are those from before and after regular hours, too."
     )
     queue_url: str | None = Field(None, description="The SQS queue whose messages are to be published.")
+    kafka_brokers: str | None = Field(
+        None, description="Kafka's brokers to begin with, separated by commas: host:9092,host:9092."
+    )
+    kafka_topic: str | None = Field(None, description="The Kafka topic whose messages are to be published.")
+    kafka_group: str = Field(
+        "tickertape", min_length=1, description="The group of consumers as which the topic is read."
+    )
     field_map: FieldMap = Field(
         {},
-        description="Names that a queue's messages have for a tick's fields, as JSON, the same as the"
+        description="Names that messages of a queue or topic have for a tick's fields, as JSON, the same as the"
         ' consumer\'s: {"TICKER": "symbol"}.',
     )
     publish_linger_milliseconds: float = Field(
@@ -203,6 +215,12 @@ class ProducerSettings(CommandSettings):
     def _needs_a_queue(self) -> Self:
         if self.feed == "sqs" and self.queue_url is None:
             raise ValueError("FEED=sqs needs a queue: set QUEUE_URL")
+        return self
+
+    @model_validator(mode="after")
+    def _needs_a_topic(self) -> Self:
+        if self.feed == "kafka" and not (self.kafka_brokers and self.kafka_topic):
+            raise ValueError("FEED=kafka needs brokers and a topic: set KAFKA_BROKERS and KAFKA_TOPIC")
         return self
 
     @property

@@ -144,9 +144,7 @@ class Sqs(Source[_Message]):
             content, sent_ms = _unwrapped(message.body, message.sent_ms)
             message.body = ""
             records = self._reader.read(content, delivery.taken, sent_ms=sent_ms, place=message.message_id)
-            delivery.owed = len(records)
-            if not records:
-                self._done.put(message)
+            delivery.owe(len(records))
             yield from records
 
     # ------------------------------------------------------------ receiving

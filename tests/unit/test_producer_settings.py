@@ -62,6 +62,10 @@ def test_ticks_do_not_linger_and_share_no_records_by_default(monkeypatch: pytest
     [
         (["--feed", "replay"], "FEED=replay needs a file: set REPLAY_FILE"),
         (["--feed", "bloomberg"], "FEED: Input should be 'simulated', 'replay', 'yahoo', 'yahoo-live'"),
+        (
+            ["--feed", "kafka", "--kafka-topic", "x"],
+            "FEED=kafka needs brokers and a topic: set KAFKA_BROKERS",
+        ),
         (["--feed", "sqs"], "FEED=sqs needs a queue: set QUEUE_URL"),
         (
             ["--field-map", '{"TICKER": "ticker"}'],
