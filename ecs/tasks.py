@@ -7,10 +7,17 @@ from contextlib import contextmanager
 from common.errors import SettingsError
 from common.settings import CommandSettings, read_settings
 from consumer.settings import ConsumerSettings
+from desk.notify.settings import NotifySettings
 from infra.templates import Template
 from producer.settings import ProducerSettings
 
-_COMMANDS: Mapping[str, type[CommandSettings]] = {"produce": ProducerSettings, "consume": ConsumerSettings}
+_COMMANDS: Mapping[str, type[CommandSettings]] = {
+    "produce": ProducerSettings,
+    "consume": ConsumerSettings,
+    "notify": NotifySettings,
+}
+_SECRETS = {"NOTIFY_URLS": "json://localhost"}
+"""What could be in them: only ECS may read what is."""
 
 
 def check_settings(services: Template) -> None:
@@ -25,7 +32,9 @@ def check_settings(services: Template) -> None:
     for task in services.of_type("ECS::TaskDefinition").values():
         for container in task["ContainerDefinitions"]:
             (command,) = container["Command"]
-            with _environment({variable["Name"]: str(variable["Value"]) for variable in container["Environment"]}):
+            told = {variable["Name"]: str(variable["Value"]) for variable in container["Environment"]}
+            secrets = {secret["Name"]: _SECRETS[secret["Name"]] for secret in container.get("Secrets", ())}
+            with _environment(told | secrets):
                 _read(command)
 
 

@@ -34,6 +34,7 @@ _SERVICE = _ARN + "service/{properties[Cluster]}/{name}"
 _TASK_DEFINITION = _ARN + "task-definition/{name}:1"
 _SCALING_POLICY = _ARN + "scalingPolicy:{uuid}:policyName/{name}"
 _KEY = _ARN + "key/{uuid}"
+_QUEUE = "https://sqs.{region}.amazonaws.com/{account}/{name}"
 _ROUTE = "{properties[RouteTableId]}|{properties[DestinationCidrBlock]}"
 _TARGET = "{properties[ResourceId]}|{properties[ScalableDimension]}|{properties[ServiceNamespace]}"
 _GLOBAL_ARN = "arn:{partition}:{service}::{account}:"
@@ -90,6 +91,10 @@ _ANSWERS: Mapping[str, _Answers] = {
     "AWS::SNS::Subscription": _Answers("{properties[TopicArn]}:{uuid}", "", {"Arn": "{properties[TopicArn]}:{uuid}"}),
     "AWS::SNS::Topic": _Answers(_TOPIC, "TopicName", {"TopicArn": _TOPIC, "TopicName": "{name}"}),
     "AWS::SNS::TopicPolicy": _Answers("{stack}-{logical}-{NUMBER}", "", {"Id": "{uuid}"}),
+    "AWS::SQS::Queue": _Answers(
+        _QUEUE, "QueueName", {"Arn": _ARN + "{name}", "QueueName": "{name}", "QueueUrl": _QUEUE}
+    ),
+    "AWS::SQS::QueuePolicy": _Answers("{stack}-{logical}-{NUMBER}", "", {"Id": "{uuid}"}),
 }
 
 _LOWER_CASE = {"AWS::S3::Bucket", "AWS::ECR::Repository"}

@@ -126,6 +126,7 @@ _DIMENSIONS: Mapping[str, str] = {
     "ClusterName": _NAME,
     "LogGroupName": _LOG_GROUP,
     "Operation": "[A-Za-z]+",
+    "QueueName": r"[a-zA-Z0-9_-]{1,80}(\.fifo)?",
     "RuleName": r"[.\-_A-Za-z0-9]{1,64}",
     "ServiceName": _NAME,
     "StreamName": r"[a-zA-Z0-9_.-]{1,128}",

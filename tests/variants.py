@@ -2,16 +2,19 @@
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from infra.templates import RefusedError, Template, deployable, read
+from infra.templates import STACK, RefusedError, Template, deployable, read
 
 _EXAMPLES = {
     "AlertEmail": "a@b.example",
     "AlertPhone": "+4915112345678",
     "ArchiveBucketName": "an-archive",
+    "NotifyUrls": "/tickertape/notify-urls",
+    "NotifyUrlsArn": "arn:aws:ssm:eu-central-1:123456789012:parameter/tickertape/notify-urls",
     "OperatorEmail": "a@b.example",
     "RolesBoundary": "a-boundary",
     "SubnetIds": "subnet-01234567,subnet-89abcdef",
@@ -37,7 +40,18 @@ def variants(path: Path, **pseudo: str) -> Iterator[Template]:
             yield from _accepted(path, {name: value}, pseudo)
 
 
+@cache
+def notifier(path: Path, *pseudo: tuple[str, str]) -> dict[str, str]:
+    """Parameters of a template with which there is a notifier, as the first stack's outputs tell them."""
+    outside = {name: value for name, value in pseudo if name != "AWS::StackName"}
+    outputs = deployable(STACK, {"NotifyUrls": _EXAMPLES["NotifyUrls"]}, pseudo=outside).outputs
+    names = (name for name in outputs if name.startswith("Notif") and name in read(path)["Parameters"])
+    return {name: outputs[name]["Value"] for name in names}
+
+
 def _accepted(path: Path, parameters: dict[str, Any], pseudo: dict[str, str]) -> Iterator[Template]:
+    if parameters.get("NotifyUrlsArn", "NONE") != "NONE":
+        parameters = parameters | notifier(path, *pseudo.items())
     try:
         yield deployable(path, parameters, pseudo=pseudo)
     except RefusedError:

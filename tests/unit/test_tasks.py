@@ -6,12 +6,15 @@ import pytest
 
 from common.errors import SettingsError
 from consumer.settings import ConsumerSettings
+from desk.notify.settings import NotifySettings
 from ecs.tasks import check_settings
 from infra.templates import SERVICES, SMALL, Template, deployable
 from producer.settings import ProducerSettings
+from tests.variants import notifier
 
 TEMPLATES = pytest.mark.parametrize("path", [SERVICES, SMALL], ids=lambda path: path.stem)
-FIELDS = {name.upper() for kind in (ProducerSettings, ConsumerSettings) for name in kind.model_fields}
+SETTINGS = (ProducerSettings, ConsumerSettings, NotifySettings)
+FIELDS = {name.upper() for kind in SETTINGS for name in kind.model_fields}
 OWN_DEFAULTS = {"ARCHIVE_SECONDS": "300", "EMBEDDED_METRICS": "false"}
 """What the small size sets for itself."""
 
@@ -26,15 +29,15 @@ def environment(template: Template) -> dict[str, str]:
 @TEMPLATES
 def test_every_variable_is_a_setting(path: Path) -> None:
     """Nothing is set that no command reads: AWS's own, properties of the KCL, and fields of the settings."""
-    names = environment(deployable(path))
+    names = environment(deployable(path, notifier(path)))
     assert {n for n in names if n != "AWS_REGION" and not n.startswith("KCL_")} <= FIELDS
 
 
 @TEMPLATES
 def test_parameters_have_the_defaults_of_the_settings(path: Path) -> None:
     """Without parameters, a task runs as the command does without flags."""
-    told = environment(deployable(path))
-    for kind in (ProducerSettings, ConsumerSettings):
+    told = environment(deployable(path, notifier(path)))
+    for kind in SETTINGS:
         for name, field in kind.model_fields.items():
             value = told.get(name.upper(), "")
             if value and not field.is_required() and not (path == SMALL and OWN_DEFAULTS.get(name.upper()) == value):
@@ -45,6 +48,7 @@ def test_parameters_have_the_defaults_of_the_settings(path: Path) -> None:
 def test_the_commands_take_what_they_are_told(path: Path) -> None:
     """By default and with every setting given, both start."""
     check_settings(deployable(path))
+    check_settings(deployable(path, notifier(path)))
     given = {"PriceLevels": '{"KO": 60.5}', "AlertThreshold": "0.5", "FieldMap": '{"TICKER": "symbol"}'}
     template = deployable(path, {**given, "ArchiveSeconds": 3600, "AlertCooldownSeconds": 0})
     check_settings(template)

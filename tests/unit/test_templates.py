@@ -33,14 +33,17 @@ from infra.templates import (
     services,
 )
 from tests.registry import faults
-from tests.variants import variants
+from tests.variants import notifier, variants
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # about setuptools, which parliament still uses
     from parliament import analyze_policy_string
 
-ROLES = ("ProducerRole", "ConsumerRole", "ExecutionRole")
-TASKS = ("ProducerTask", "ConsumerTask")
+ROLES = ("ProducerRole", "ConsumerRole", "NotifierRole", "ExecutionRole")
+TASKS = ("ProducerTask", "ConsumerTask", "NotifierTask")
+NOTIFYING = {"NotifyUrls": "/tickertape/notify-urls"}
+ALL = {"RetrievalMode": "FANOUT", **NOTIFYING}
+"""Parameters with which roles may do all that they ever may."""
 WITHOUT_RESOURCES = {"cloudwatch:PutMetricData", "ecr:GetAuthorizationToken"}
 """Actions that AWS cannot limit to resources."""
 
@@ -260,7 +263,7 @@ def test_what_aws_refuses_is_found(
 @pytest.mark.parametrize("role", ROLES)
 def test_policies_are_sound(role: str) -> None:
     """The linter that knows every action of AWS, its resources and conditions finds nothing to say."""
-    for policy in Template(STACK, {"RetrievalMode": "FANOUT"}).of_type("IAM::Role")[role]["Policies"]:
+    for policy in Template(STACK, ALL).of_type("IAM::Role")[role]["Policies"]:
         findings = analyze_policy_string(json.dumps(policy["PolicyDocument"])).findings
         assert [(finding.issue, finding.detail, finding.location) for finding in findings] == []
 
@@ -268,7 +271,7 @@ def test_policies_are_sound(role: str) -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_roles_may_do_single_actions_on_our_resources(role: str) -> None:
     """No action is a pattern, and only what AWS cannot limit to resources is allowed on all of them."""
-    for statement in statements(role, RetrievalMode="FANOUT"):
+    for statement in statements(role, **ALL):
         assert statement["Effect"] == "Allow"
         assert not [action for action in listed(statement["Action"]) if "*" in action]
         if "*" in listed(statement["Resource"]):
@@ -309,7 +312,7 @@ def test_one_way_of_reading_is_granted() -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_only_tasks_of_this_account_take_roles(role: str) -> None:
     """A role can be taken by ECS tasks, and by those of this account only."""
-    (trust,) = Template(STACK).of_type("IAM::Role")[role]["AssumeRolePolicyDocument"]["Statement"]
+    (trust,) = Template(STACK, ALL).of_type("IAM::Role")[role]["AssumeRolePolicyDocument"]["Statement"]
     assert trust["Principal"] == {"Service": "ecs-tasks.amazonaws.com"}
     assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
 
@@ -522,10 +525,57 @@ def test_subscribers_get_what_is_severe_enough(severity: str, sent: list[str]) -
     assert [s["FilterPolicy"] for s in subscriptions] == [{"severity": sent}] * 2
 
 
+def all_services() -> Template:
+    """All of them: the notifier, too."""
+    return services(**notifier(SERVICES))
+
+
+def test_chats_are_off_unless_they_are_wanted() -> None:
+    """Without URLs there is no queue, role, log group or service of the notifier, and nobody may read a parameter."""
+    stack = Template(STACK)
+    assert not [
+        name for name in stack.resources if "Notif" in name or stack.resources[name]["Type"].startswith("AWS::SQS")
+    ]
+    assert {output["Value"] for name, output in stack.outputs.items() if name.startswith("Notif")} == {"NONE"}
+    assert "ssm:" not in json.dumps(statements("ExecutionRole"))
+    assert not [name for name in services().resources if name.startswith("Notifier")]
+
+
+def test_alerts_get_to_the_notifiers_queue() -> None:
+    """The queue is subscribed to the topic without envelopes, takes its messages alone, encrypted and over TLS."""
+    stack = Template(STACK, NOTIFYING)
+    (queue,) = stack.of_type("SQS::Queue").values()
+    arn = stack.answer("NotifyQueue.Arn")
+    assert queue["SqsManagedSseEnabled"] is True
+    (subscription,) = stack.of_type("SNS::Subscription").values()
+    assert (subscription["Protocol"], subscription["Endpoint"], subscription["RawMessageDelivery"]) == (
+        "sqs",
+        arn,
+        True,
+    )
+    (policy,) = stack.of_type("SQS::QueuePolicy").values()
+    assert policy["Queues"] == [stack.outputs["NotifyQueueUrl"]["Value"]]
+    send, only_tls = policy["PolicyDocument"]["Statement"]
+    assert send["Principal"] == {"Service": "sns.amazonaws.com"}
+    assert send["Condition"] == {"ArnEquals": {"aws:SourceArn": stack.outputs["AlertTopicArn"]["Value"]}}
+    assert (only_tls["Effect"], only_tls["Resource"], send["Resource"]) == ("Deny", arn, arn)
+    assert only_tls["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_only_ecs_reads_the_urls() -> None:
+    """The one parameter is for the role that starts tasks, and no task may read it."""
+    (reads,) = (s for s in statements("ExecutionRole", **NOTIFYING) if "ssm" in s["Action"])
+    assert (reads["Action"], reads["Resource"]) == (
+        "ssm:GetParameters",
+        "arn:aws:ssm:eu-central-1:123456789012:parameter/tickertape/notify-urls",
+    )
+    assert not [role for role in ROLES[:3] if "ssm" in json.dumps(statements(role, **NOTIFYING))]
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_containers_can_harm_nobody(task: str) -> None:
     """Root file system read-only, /tmp the only place to write to, not root, no capabilities."""
-    spec = services().container(task)
+    spec = all_services().container(task)
     assert spec["ReadonlyRootFilesystem"] is True
     assert [mount["ContainerPath"] for mount in spec["MountPoints"]] == ["/tmp"]  # noqa: S108  (the task's own)
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", spec["User"])
@@ -535,29 +585,31 @@ def test_containers_can_harm_nobody(task: str) -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_environments_hold_no_secrets(task: str) -> None:
-    """What a task may do comes from its role: its environment has names only."""
-    names = services().environment(task)
-    assert not [name for name in names if re.search("SECRET|PASSWORD|TOKEN|CREDENTIAL|ACCESS_KEY", name)]
-    assert "Secrets" not in services().container(task)
+    """What a task may do comes from its role: its environment has names only; ECS alone reads the notifier's URLs."""
+    names = all_services().environment(task)
+    assert not [name for name in names if re.search("SECRET|PASSWORD|TOKEN|CREDENTIAL|ACCESS_KEY|URLS", name)]
+    secrets = all_services().container(task).get("Secrets", [])
+    urls = "arn:aws:ssm:eu-central-1:123456789012:parameter/tickertape/notify-urls"
+    assert secrets == ([{"Name": "NOTIFY_URLS", "ValueFrom": urls}] if task == "NotifierTask" else [])
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_tasks_have_time_to_stop(task: str) -> None:
     """A task is killed a minute after it was asked to stop, not earlier."""
-    assert services().container(task)["StopTimeout"] == 60
+    assert all_services().container(task)["StopTimeout"] == 60
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_stuck_task_is_replaced(task: str) -> None:
     """ECS asks each task how it is: it does not know the image's own health check."""
-    assert services().container(task)["HealthCheck"]["Command"] == ["CMD", "tickertape", "health"]
+    assert all_services().container(task)["HealthCheck"]["Command"] == ["CMD", "tickertape", "health"]
 
 
 def test_tasks_have_roles_of_their_own() -> None:
     """Each task has its own role, and logs to its own group."""
-    outputs = {name: output["Value"] for name, output in Template(STACK).outputs.items()}
-    tasks = services().of_type("ECS::TaskDefinition")
-    for name in ("Producer", "Consumer"):
+    outputs = {name: output["Value"] for name, output in Template(STACK, NOTIFYING).outputs.items()}
+    tasks = all_services().of_type("ECS::TaskDefinition")
+    for name in ("Producer", "Consumer", "Notifier"):
         task = tasks[f"{name}Task"]
         assert task["TaskRoleArn"] == outputs[f"{name}RoleArn"]
         assert task["ExecutionRoleArn"] == outputs["ExecutionRoleArn"]
@@ -566,8 +618,8 @@ def test_tasks_have_roles_of_their_own() -> None:
 
 
 def test_a_bad_deployment_is_taken_back() -> None:
-    """Both services return to what ran before when new tasks do not come up."""
-    for service in services().of_type("ECS::Service").values():
+    """Services return to what ran before when new tasks do not come up."""
+    for service in all_services().of_type("ECS::Service").values():
         breaker = service["DeploymentConfiguration"]["DeploymentCircuitBreaker"]
         assert breaker == {"Enable": True, "Rollback": True}
 
@@ -605,7 +657,8 @@ def test_with_endpoints_every_service_can_be_reached() -> None:
     """Without the internet there is an endpoint for each service that tasks call, or that starts them."""
     endpoints = services(Network="VPC_ENDPOINTS").of_type("EC2::VPCEndpoint").values()
     reached = {endpoint["ServiceName"].partition("eu-central-1.")[2] for endpoint in endpoints}
-    called = {action.partition(":")[0] for role in ROLES for s in statements(role) for action in listed(s["Action"])}
+    roles = [role for role in ROLES if role != "NotifierRole"]  # which there is not
+    called = {action.partition(":")[0] for role in roles for s in statements(role) for action in listed(s["Action"])}
     names = {"kinesis": {"kinesis-streams"}, "cloudwatch": {"monitoring"}, "ecr": {"ecr.api", "ecr.dkr"}}
     assert set().union(*(names.get(service, {service}) for service in called)) == reached
 
@@ -673,6 +726,10 @@ def test_services_take_any_symbols(symbols: str) -> None:
         (SERVICES, {"Network": "EXISTING", "VpcId": "vpc-01234567"}),
         (SERVICES, {"Feed": "yahoo"}),
         (SERVICES, {"Feed": "yahoo", "Symbols": "KO", "Network": "VPC_ENDPOINTS"}),
+        (SERVICES, {**notifier(SERVICES), "Network": "VPC_ENDPOINTS"}),
+        (SERVICES, {"NotifyGroupSeconds": 3601}),
+        (STACK, {"NotifyUrls": "slack://a/b/c"}),
+        (STACK, {"NotifyUrls": "without-slash"}),
     ],
     ids=str,
 )
@@ -755,9 +812,10 @@ def test_every_alarm_has_its_runbook() -> None:
     """Each alarm tells operators, says in its description where to read on, and that section is there."""
     sections = re.findall(r"^### (.+)$", (ROOT / "docs" / "operate.md").read_text(), re.MULTILINE)
     alarms = services().of_type("CloudWatch::Alarm")
-    assert len(alarms) == 10
-    for alarm in alarms.values():
-        assert alarm["AlarmActions"] == alarm["OKActions"] == [Template(STACK).outputs["OperatorTopicArn"]["Value"]]
+    assert (len(alarms), Template(STACK).of_type("CloudWatch::Alarm")) == (10, {})
+    stack = Template(STACK, NOTIFYING)
+    for alarm in (*alarms.values(), *stack.of_type("CloudWatch::Alarm").values()):
+        assert alarm["AlarmActions"] == alarm["OKActions"] == [stack.outputs["OperatorTopicArn"]["Value"]]
         named = re.search(r'See "(.+)" in docs/operate.md', alarm["AlarmDescription"])
         assert named is not None
         assert named[1] in sections
@@ -777,3 +835,31 @@ def test_dashboard_is_json_that_shows_all_alarms() -> None:
     assert len(places) == len(set(places))
     shown = next(widget for widget in widgets if widget["type"] == "alarm")["properties"]["alarms"]
     assert set(shown) == {template.answer(f"{name}.Arn") for name in template.of_type("CloudWatch::Alarm")}
+
+
+def test_the_small_task_has_room_for_the_notifier() -> None:
+    """With a notifier the one task is the next larger one, whose containers fit into it; its failure is its own."""
+    for parameters, memory, names in (
+        ({}, 1024, ["producer", "consumer"]),
+        (notifier(SMALL), 2048, ["producer", "consumer", "notifier"]),
+    ):
+        (task,) = deployable(SMALL, parameters).of_type("ECS::TaskDefinition").values()
+        containers = task["ContainerDefinitions"]
+        assert (int(task["Memory"]), [container["Name"] for container in containers]) == (memory, names)
+        assert sum(container["Memory"] for container in containers) <= memory
+        assert [volume["Name"] for volume in task["Volumes"]] == [f"{name}-tmp" for name in names]
+        assert [c["Name"] for c in containers if c["Essential"]] == ["producer", "consumer"]
+    alone = services(**notifier(SERVICES)).container("NotifierTask")
+    together = containers[2]
+    apart = {"Essential", "Memory", "RestartPolicy", "MountPoints", "HealthCheck"}
+    assert {k: v for k, v in together.items() if k not in apart} == {k: v for k, v in alone.items() if k not in apart}
+
+
+def test_the_small_tasks_role_has_what_the_notifiers_has() -> None:
+    """Where containers share a role, the notifier's actions are added to it, for the same queue."""
+    stack = Template(STACK, NOTIFYING)
+    (policy,) = deployable(SMALL, notifier(SMALL)).of_type("IAM::Policy").values()
+    _, pass_on = policy["PolicyDocument"]["Statement"]
+    assert [pass_on] == stack.of_type("IAM::Role")["NotifierRole"]["Policies"][0]["PolicyDocument"]["Statement"]
+    (without,) = deployable(SMALL).of_type("IAM::Policy").values()
+    assert [s["Sid"] for s in without["PolicyDocument"]["Statement"]] == ["Publish"]
