@@ -19,7 +19,9 @@ from common.aws import explain
 from common.errors import UserError, run_command
 from common.settings import read_settings
 from desk import running
+from desk.notify.settings import NotifySettings
 from infra.local import once
+from infra.local.chats import Chats
 from infra.local.display import Display, display_on_stderr
 from infra.local.export import Export
 from infra.local.leases import create_leases
@@ -38,6 +40,7 @@ _CHECK_SECONDS = 0.2
 _AWS_START_SECONDS = 60
 _PRODUCER_STOP_SECONDS = 20
 _CONSUMER_STOP_SECONDS = 20
+_NOTIFIER_STOP_SECONDS = 10
 _AWS_STOP_SECONDS = 3
 
 _SIMULATED_INTERVAL_SECONDS = "0.5"
@@ -47,6 +50,7 @@ _QUICKLY = {
     "ARCHIVE_SECONDS": "10",
     "KCL_SHARD_SYNC_INTERVAL_MILLIS": "1000",
     "KCL_METRICS_LEVEL": "NONE",
+    "NOTIFY_GROUP_SECONDS": "5",
 }
 
 
@@ -80,6 +84,7 @@ class Run:
     consumers: list[Child]
     stores: Stores
     watch: Watch
+    chats: Chats | None
     export: Export | None
     display: Display
 
@@ -99,7 +104,8 @@ class Run:
             A process ended by itself.
 
         """
-        for child in (self.embedded_aws, self.producer, *self.consumers):
+        notifiers = [self.chats.notifier] if self.chats else []
+        for child in (self.embedded_aws, self.producer, *self.consumers, *notifiers):
             if child.exit_code is not None and (child.exit_code != 0 or child is not self.producer):
                 raise UserError(f"the {child.name} stopped: {child.last_error()}")
 
@@ -135,6 +141,9 @@ def _complain_before_anything_starts(settings: LocalSettings) -> None:
     producer_settings = read_settings(ProducerSettings, settings.producer_flags(), "produce")
     if producer_settings.feed == "replay":
         replay.open_feed(producer_settings, Clock(threading.Event()))
+    if settings.notify:
+        told = [f"--notify-urls={settings.notify.get_secret_value()}", "--notify-queue-url=http://localhost"]
+        read_settings(NotifySettings, told, "notify")
 
 
 def _run(settings: LocalSettings, export: Export | None, processes: Processes, signals: Signals) -> None:
@@ -153,6 +162,9 @@ def _run(settings: LocalSettings, export: Export | None, processes: Processes, s
             os.environ.setdefault(name, value)
         if settings.feed == "simulated":  # Yahoo would mind
             os.environ.setdefault("FEED_INTERVAL_SECONDS", _SIMULATED_INTERVAL_SECONDS)
+        chats = None
+        if settings.notify:
+            chats = Chats(processes, stack.alert_topic_arn, settings.notify.get_secret_value())
         command = [sys.executable, "-m", "tickertape"]
         consumers = [
             processes.start(f"consumer {number}", [*command, "consume"]) for number in range(1, settings.workers + 1)
@@ -160,7 +172,7 @@ def _run(settings: LocalSettings, export: Export | None, processes: Processes, s
         producer = processes.start("producer", [*command, "produce", *settings.producer_flags()])
         stores = Stores(stack, _APPLICATION, lambda: signals.hurry() or embedded_aws.exit_code is not None)
         watch = Watch(stores, [consumer.log for consumer in consumers], started)
-        run = Run(embedded_aws, producer, consumers, stores, watch, export, display)
+        run = Run(embedded_aws, producer, consumers, stores, watch, chats, export, display)
         if settings.once:
             _until_all_is_archived(run, signals)
         else:
@@ -178,6 +190,10 @@ def _run(settings: LocalSettings, export: Export | None, processes: Processes, s
         summary = once.summary_of(producer)
         counts = once.count(stores, summary["published"], summary["skipped"], seconds)
         print(json.dumps(counts), flush=True)  # noqa: T201  (the result)
+    if chats:
+        if not signals.stop:
+            chats.wait(hurry=lambda: signals.stop)
+        processes.stop([chats.notifier], _NOTIFIER_STOP_SECONDS, hurry=signals.hurry)
     processes.stop([embedded_aws], _AWS_STOP_SECONDS, hurry=signals.hurry)
 
 

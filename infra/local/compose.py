@@ -11,9 +11,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from common import aws
 from common.errors import UserError, run_command
+from infra.local.chats import QUEUE_NAME
 from infra.local.display import display_on_stderr
 from infra.local.leases import create_leases
-from infra.local.stack import Stack, deploy, deployed
+from infra.local.stack import Stack, deploy, deployed, subscribe_queue
 from infra.local.stores import Stores
 from infra.local.watch import Watch
 
@@ -23,11 +24,14 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.local.compose", description=__doc__)
     parser.add_argument("what", choices=["deploy", "watch"])
     parser.add_argument("--shards", type=int, default=2, help="shards of a new stream (default: %(default)s)")
+    parser.add_argument("--notify", choices=["", "yes"], help="make the notifier's queue, too")
     options = parser.parse_args(arguments)
-    return run_command(lambda: _deploy(options.shards) if options.what == "deploy" else _watch())
+    return run_command(
+        lambda: _deploy(options.shards, notifies=bool(options.notify)) if options.what == "deploy" else _watch()
+    )
 
 
-def _deploy(shards: int) -> None:
+def _deploy(shards: int, *, notifies: bool) -> None:
     """Deploy the stack, and see to it that the tasks are told its names.
 
     Raises
@@ -38,6 +42,8 @@ def _deploy(shards: int) -> None:
     """
     try:
         stack = deploy(shards)
+        if notifies:
+            subscribe_queue(stack.alert_topic_arn, QUEUE_NAME)
         create_leases(
             aws.client("kinesis"), aws.client("dynamodb"), stream_name=stack.stream, application_name=_application()
         )

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,7 +22,9 @@ _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 class Child:
     """A process, its group, and the files that its stdout and stderr go to."""
 
-    def __init__(self, name: str, command: list[str], folder: Path) -> None:
+    def __init__(
+        self, name: str, command: list[str], folder: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
         self.output = folder / f"{name}.out"
         self.log = folder / f"{name}.log"
@@ -33,6 +35,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=log,
+                env=os.environ | (environment or {}),
                 start_new_session=True,  # a terminal's Ctrl-C is for us: we stop our children in order
                 preexec_fn=_die_with_parent,  # noqa: PLW1509  (no thread runs yet that could hold a lock)
             )
@@ -78,9 +81,9 @@ class Processes:
         self.folder = folder
         self._children: list[Child] = []
 
-    def start(self, name: str, command: list[str]) -> Child:
-        """Start a process that stays until `stop`."""
-        child = Child(name, command, self.folder)
+    def start(self, name: str, command: list[str], environment: Mapping[str, str] | None = None) -> Child:
+        """Start a process that stays until `stop`, with these variables besides ours."""
+        child = Child(name, command, self.folder, environment)
         self._children.append(child)
         return child
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from common.settings import CommandSettings
@@ -65,6 +65,10 @@ class LocalSettings(CommandSettings):
     once: bool = Field(
         False,
         description="Stop when every record of the replay is processed and archived, and print the counts as JSON.",
+    )
+    notify: SecretStr | None = Field(
+        None,
+        description="Who is told of alerts, as URLs: ntfy://a-topic-of-mine?severity=warning (docs/notify.md).",
     )
     export: Path | None = Field(None, description="A directory to write all rows, messages and objects to at the end.")
     picture: Path | None = Field(None, description="A file to write the last view to, as SVG.")

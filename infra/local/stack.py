@@ -78,13 +78,14 @@ def deployed() -> Stack:
         alerts_table=outputs["AlertsTableName"],
         archive_bucket=outputs["ArchiveBucketName"],
         alert_topic_arn=outputs["AlertTopicArn"],
-        queue_url=_subscribe_queue(outputs["AlertTopicArn"]),
+        queue_url=subscribe_queue(outputs["AlertTopicArn"], _QUEUE_NAME),
     )
 
 
-def _subscribe_queue(topic_arn: str) -> str:
+def subscribe_queue(topic_arn: str, name: str) -> str:
+    """Create a queue that gets what is published, unless it is there; gives its URL."""
     sqs, sns = aws.client("sqs"), aws.client("sns")
-    url: str = sqs.create_queue(QueueName=_QUEUE_NAME)["QueueUrl"]
+    url: str = sqs.create_queue(QueueName=name)["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     may_send = {
         "Effect": "Allow",

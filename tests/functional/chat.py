@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
@@ -44,6 +44,11 @@ class Chat(ThreadingHTTPServer):
     def lines(self, path: str) -> list[str]:
         """What was taken at a path, line by line: each is an alert."""
         return [line for taken in list(self.taken) if taken.path == path for line in taken.text.splitlines()]
+
+
+def line(of: Mapping[str, str]) -> str:
+    """How people read an alert."""
+    return f"[{of['severity']}] {of['message']} {of['timestamp'][:19].replace('T', ' ')} UTC"
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import Any, Self
 import boto3
 import pytest
 
-from tests.functional.chat import Chat, running_chat
+from tests.functional.chat import Chat, line, running_chat
 from tests.waiting import wait_for
 
 SECRET = "tOp-sEcReT"  # noqa: S105  (it must not be found in a log)
@@ -95,11 +95,6 @@ def alert(number: int, symbol: str = "KO", severity: str = "critical", **more: s
         "message": f"{symbol} at {number} is 5 % above the previous close.",
         **more,
     }
-
-
-def line(of: dict[str, str]) -> str:
-    """How people read it."""
-    return f"[{of['severity']}] {of['message']} {of['timestamp'][:19].replace('T', ' ')} UTC"
 
 
 class Notifier:

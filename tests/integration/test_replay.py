@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.compare import compare
+from tests.functional.chat import Chat, line, running_chat
 from tests.integration.processes import is_open, listening_ports, marked
 from tests.oracle import expect_replay
 
@@ -26,19 +28,25 @@ _LONGEST_RUN_SECONDS = 420
         pytest.param("sp500_daily.csv", None, 4, 2, id="days-4-shards-2-workers"),
     ],
 )
-def test_export_equals_the_oracle(tmp_path: Path, file: str, symbol: str | None, shards: int, workers: int) -> None:
-    """Every row, number, object and message of a replay is the oracle's, whatever the shards and workers."""
+def test_export_equals_the_oracle(
+    tmp_path: Path, chat: Chat, file: str, symbol: str | None, shards: int, workers: int
+) -> None:
+    """Every row, number, object and message of a replay is the oracle's, whatever the shards and workers.
+
+    Before it ends, a chat that `--notify` names is told of each alert once.
+    """
     export = tmp_path / "out"
     flags = ["--feed", "replay", "--file", str(DATA / file), "--speed", "max", "--once", "--export", str(export)]
     flags += ["--shards", str(shards), "--workers", str(workers)]
     flags += ["--symbol", symbol] if symbol else []
+    flags += ["--notify", f"json://{chat.host}/all json://{chat.host}/none?severity=critical&symbols=NONE"]
     mark = f"TICKERTAPE_TEST={tmp_path}"
     with (tmp_path / "stdout").open("wb") as stdout, (tmp_path / "stderr").open("wb") as stderr:
         run = subprocess.Popen(
             [sys.executable, "-m", "tickertape", "local", *flags],
             stdout=stdout,
             stderr=stderr,
-            env=os.environ | dict([mark.split("=", 1)]),
+            env=os.environ | dict([mark.split("=", 1)]) | {"NOTIFY_GROUP_SECONDS": "1"},
         )
         try:
             ports = _ports_until_it_ends(run, mark)
@@ -51,6 +59,9 @@ def test_export_equals_the_oracle(tmp_path: Path, file: str, symbol: str | None,
     assert ports, "the embedded AWS was never seen listening"
     assert [port for port in ports if is_open(port)] == [], "a port is still open"
 
+    rows = [json.loads(row) for row in (export / "alerts.jsonl").read_text().splitlines()]
+    assert sorted(chat.lines("/all")) == sorted(map(line, rows))
+    assert {taken.path for taken in chat.taken} == {"/all"}
     expected = expect_replay(DATA / file, symbol)
     compare(export, expected, same_bytes=False)
     summary = json.loads((tmp_path / "stdout").read_text().splitlines()[-1])
@@ -67,6 +78,13 @@ def test_export_equals_the_oracle(tmp_path: Path, file: str, symbol: str | None,
         "quarantined": len(expected.quarantined),
         "archive_objects": sum(path.is_file() for path in (export / "s3").rglob("*")),
     }
+
+
+@pytest.fixture
+def chat() -> Iterator[Chat]:
+    """A service that takes messages."""
+    with running_chat() as running:
+        yield running
 
 
 def _ports_until_it_ends(run: subprocess.Popen[bytes], mark: str) -> set[int]:

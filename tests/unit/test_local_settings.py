@@ -26,6 +26,7 @@ from infra.local.settings import LocalSettings
         (["--duration", "0"], "DURATION"),
         (["--duration", "nan"], "DURATION"),
         (["--symbols", "AAPL,not a symbol"], "SYMBOLS"),
+        (["--notify", "slak://a/b/c"], "NOTIFY_URLS: URL 1: there is no service slak://, but there is slack://"),
         (["--feed", "replay", "--file", __file__, "--speed", "-1"], "REPLAY_SPEED"),
         (["--feed", "replay", "--file", __file__, "--once", "--duration", "5"], "leave out --duration"),
     ],
