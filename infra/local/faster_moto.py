@@ -1,7 +1,7 @@
 """The few places where moto is too slow, or skips what our template says, put right.
 
 moto is made for tests with a handful of items; a replay puts a hundred thousand through it. Each function here replaces
-one hot spot with code that answers the same. All of it relies on requests being served one at a time.
+one hot spot with code that answers the same.
 """
 
 import sys
@@ -23,6 +23,7 @@ from moto.dynamodb.exceptions import ItemSizeTooLarge
 from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
 from moto.dynamodb.models.table import Table
 from moto.kinesis.models import Record, Shard
+from moto.sqs import models as sqs
 from moto.sqs.models import Queue, SQSBackend
 
 _LARGEST_ITEM_BYTES = 405_000
@@ -30,12 +31,26 @@ _LARGEST_ANSWER_BYTES = 10 * 1024 * 1024
 _EXACTLY_NARROWED = frozenset({None, "<", "<=", "LT", "LE", ">", ">=", "GT", "GE", "BETWEEN"})
 _PLAIN_ATTRIBUTES = frozenset({"S", "N", "SS", "NS", "BOOL", "NULL"})
 
+_Patch = tuple[Any, str, Callable[[Any], Any]]
+"""A class or module, what to replace in it, and what makes the replacement of it."""
+
 _Partitions = dict[Any, dict[Any, Any]]  # hash key -> range key -> item
 
 
 def apply() -> None:
-    """Patch moto, once, before it serves."""
-    for owner, name, wrap in _SLOW:
+    """Patch moto, once, before it serves; it has to serve one request at a time from then on."""
+    apply_to_threads()
+    _patch(_SLOW_ALONE)
+
+
+@cache
+def apply_to_threads() -> None:
+    """Patch only what may be called by several threads at a time, as in tests that have moto in their own process."""
+    _patch(_SLOW)
+
+
+def _patch(slow: list[_Patch]) -> None:
+    for owner, name, wrap in slow:
         setattr(owner, name, wrap(getattr(owner, name)))
 
 
@@ -256,14 +271,13 @@ def _with_dropped_properties(create: Callable[..., Any]) -> Callable[..., Any]:
     return staticmethod(created)
 
 
-_SLOW: list[tuple[Any, str, Callable[[Any], Any]]] = [
+_SLOW: list[_Patch] = [
     (backends, "list_of_moto_modules", _looked_up_once),
     (responses, "method_names_from_class", _looked_up_once),
+    (sqs, "camelcase_to_underscores", cache),  # of the same fifteen words, for each message
     (Shard, "get_max_sequence_number", _last_sequence_number),
     (Shard, "get_records", _named_records),
     (Item, "__init__", _measured_once),
-    (Table, "query", _narrowed_query),
-    (Table, "scan", _narrowed_scan),
     (Table, "create_from_cloudformation_json", _with_dropped_properties),
     (BaseJSONSerializer, "_serialize_type_structure", _plain_attributes_as_they_are),
     (BaseJSONParser, "_parse_structure", _parsed_as_they_are),
@@ -271,5 +285,9 @@ _SLOW: list[tuple[Any, str, Callable[[Any], Any]]] = [
     (Queue, "approximate_number_of_messages", _all_messages),
     (Queue, "approximate_number_of_messages_delayed", _none),
     (Queue, "approximate_number_of_messages_not_visible", _none),
+]
+_SLOW_ALONE: list[_Patch] = [
+    (Table, "query", _narrowed_query),  # these two show a part of the table for a moment
+    (Table, "scan", _narrowed_scan),
     (SQSBackend, "receive_message", _not_waiting),
 ]

@@ -20,6 +20,7 @@ from consumer.detection import Rules
 from consumer.leasing import take_leases_without_leader
 from consumer.processor import ShardProcessor
 from consumer.protocol import ShardProcess
+from infra.local import faster_moto
 
 SHARD = "shardId-000000000000"
 START = datetime(2026, 11, 20, 14, 30, tzinfo=UTC)
@@ -80,6 +81,10 @@ class Stores:
     def __init__(self, config: ShardConfig, queue_url: str) -> None:
         self._config = config
         self._queue_url = queue_url
+        dynamodb = boto3.resource("dynamodb")
+        self._ticks, self._alerts = dynamodb.Table(config.ticks_table), dynamodb.Table(config.alerts_table)
+        self._bucket = boto3.resource("s3").Bucket(config.archive_bucket)
+        self._sqs = boto3.client("sqs")
 
     def everything(self) -> tuple[dict[Any, Any], ...]:
         """Rows, alerts, archive and snapshots."""
@@ -87,26 +92,24 @@ class Stores:
 
     def rows(self) -> dict[tuple[str, str], dict[str, Any]]:
         """The items of the ticks table by key."""
-        table = boto3.resource("dynamodb").Table(self._config.ticks_table)
-        return {(str(item["symbol"]), str(item["timestamp"])): item for item in table.scan()["Items"]}
+        return {(str(item["symbol"]), str(item["timestamp"])): item for item in self._ticks.scan()["Items"]}
 
     def alerts(self) -> dict[str, dict[str, Any]]:
         """The items of the alerts table by id, without the time of publishing."""
-        items = boto3.resource("dynamodb").Table(self._config.alerts_table).scan()["Items"]
+        items = self._alerts.scan()["Items"]
         return {str(item["alert_id"]): {k: v for k, v in item.items() if k != "published_at"} for item in items}
 
     def objects(self) -> dict[str, bytes]:
         """The objects of the archive by key."""
-        return {key: body for key, body in self._bucket().items() if not key.startswith("snapshots/")}
+        return {key: body for key, body in self._contents().items() if not key.startswith("snapshots/")}
 
     def snapshots(self) -> dict[str, bytes]:
         """The snapshots by shard and checkpoint."""
         folder = f"snapshots/{self._config.application_name}/"
-        return {key.removeprefix(folder): body for key, body in self._bucket().items() if key.startswith("snapshots/")}
+        return {key.removeprefix(folder): body for key, body in self._contents().items() if key.startswith("snapshots/")}
 
-    def _bucket(self) -> dict[str, bytes]:
-        bucket = boto3.resource("s3").Bucket(self._config.archive_bucket)
-        return {item.key: item.get()["Body"].read() for item in bucket.objects.all()}
+    def _contents(self) -> dict[str, bytes]:
+        return {item.key: item.get()["Body"].read() for item in self._bucket.objects.all()}
 
     def lines(self, prefix: str) -> list[bytes]:
         """The lines of all gzipped objects below a prefix."""
@@ -115,10 +118,10 @@ class Stores:
 
     def new_messages(self) -> list[dict[str, Any]]:
         """The messages that came since the last call."""
-        sqs, found = boto3.client("sqs"), []
-        while messages := sqs.receive_message(QueueUrl=self._queue_url, MaxNumberOfMessages=10).get("Messages"):
+        found = []
+        while messages := self._sqs.receive_message(QueueUrl=self._queue_url, MaxNumberOfMessages=10).get("Messages"):
             for message in messages:
-                sqs.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"])
+                self._sqs.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"])
                 found.append(json.loads(message["Body"]))
         return found
 
@@ -135,6 +138,7 @@ def config(monkeypatch: pytest.MonkeyPatch) -> Iterator[ShardConfig]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # clients alone then make all calls, and moto takes theirs
+    faster_moto.apply_to_threads()
     with mock_aws():
         monkeypatch.setattr(boto3, "DEFAULT_SESSION", _session())
         dynamodb = boto3.client("dynamodb")
