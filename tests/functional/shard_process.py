@@ -106,7 +106,9 @@ class Stores:
     def snapshots(self) -> dict[str, bytes]:
         """The snapshots by shard and checkpoint."""
         folder = f"snapshots/{self._config.application_name}/"
-        return {key.removeprefix(folder): body for key, body in self._contents().items() if key.startswith("snapshots/")}
+        return {
+            key.removeprefix(folder): body for key, body in self._contents().items() if key.startswith("snapshots/")
+        }
 
     def _contents(self) -> dict[str, bytes]:
         return {item.key: item.get()["Body"].read() for item in self._bucket.objects.all()}
