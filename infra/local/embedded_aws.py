@@ -13,11 +13,13 @@ import socket
 import sys
 import warnings
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+from hypercorn.app_wrappers import WSGIWrapper
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
+from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, Scope
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from common.errors import UserError
@@ -66,28 +68,50 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 async def _serve(listener: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
-    # moto's stores are not thread-safe, and hypercorn runs WSGI applications on this pool: one thread, one at a time.
-    loop.set_default_executor(ThreadPoolExecutor(max_workers=1))
     config = Config()
     host, port = listener.getsockname()
     url = f"http://{host}:{port}"
     config.bind = [f"fd://{listener.detach()}"]
-    config.wsgi_max_body_size = _LARGEST_REQUEST_BYTES
     config.accesslog = config.errorlog = None
     config.graceful_timeout = 0.2
     config.keep_alive_timeout = 3600
     config.keep_alive_max_requests = sys.maxsize  # closing a connection fails the requests that are on their way
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     watch = asyncio.create_task(_stop_without_parent(os.getppid(), stop))
     print(url, flush=True)  # noqa: T201  (how the parent learns the port)
-    await serve(_application(), config, mode="wsgi", shutdown_trigger=stop.wait)
+    await serve(_application(), config, mode="asgi", shutdown_trigger=stop.wait)
     watch.cancel()
 
 
-def _application() -> Callable[..., list[bytes]]:
+def _application() -> ASGIFramework:
+    """Answer requests one at a time, as moto's stores need it, where they are read.
+
+    hypercorn would hand each to a thread, and wait for it at each part of the answer: that takes longer than to answer.
+    """
+    wsgi = WSGIWrapper(_moto(), _LARGEST_REQUEST_BYTES)
+
+    async def answer(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        parts: list[Any] = []
+
+        async def gather(part: Any) -> None:  # noqa: ANN401  (hypercorn's events)
+            parts.append(part)
+
+        async def call(run: Callable[..., None], environ: dict[str, Any], _: object) -> None:
+            run(environ, parts.append)
+
+        await wsgi(scope, receive, gather, call, lambda *_: None)
+        if parts:
+            head, *bodies = parts
+            await send(head)
+            body = b"".join(part["body"] for part in bodies)
+            await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    return answer
+
+
+def _moto() -> Callable[..., list[bytes]]:
     moto = DomainDispatcherApplication(create_backend_app)
 
     def answer(environ: dict[str, object], start_response: Callable[..., object]) -> list[bytes]:
