@@ -9,6 +9,7 @@ from pydantic_settings import SettingsConfigDict
 
 from desk.system import SystemSettings
 
+USUAL_PORT = 8765
 _SHORTEST_TOKEN = 16
 _MADE = "random"
 
@@ -23,7 +24,7 @@ class DashboardSettings(SystemSettings):
     model_config = SettingsConfigDict(env_prefix="DASHBOARD_")
 
     host: str = Field("127.0.0.1", description="The address to listen on; another than loopback needs a token.")
-    port: int = Field(8765, ge=0, le=65535, description="The port to listen on; 0 is any that is free.")
+    port: int = Field(USUAL_PORT, ge=0, le=65535, description="The port to listen on; 0 is any that is free.")
     token: SecretStr | None = Field(
         None,
         description="What a browser must know to see the page, 16 characters or more; 'random' makes and prints one.",

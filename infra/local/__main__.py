@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -19,6 +20,7 @@ from common.aws import explain
 from common.errors import UserError, run_command
 from common.settings import read_settings
 from desk import running
+from desk.dashboard.settings import USUAL_PORT
 from desk.notify.settings import NotifySettings
 from infra.local import once
 from infra.local.chats import Chats
@@ -38,6 +40,7 @@ from producer.settings import ProducerSettings
 _APPLICATION = "tickertape-local"
 _CHECK_SECONDS = 0.2
 _AWS_START_SECONDS = 60
+_DASHBOARD_START_SECONDS = 60
 _PRODUCER_STOP_SECONDS = 20
 _CONSUMER_STOP_SECONDS = 20
 _NOTIFIER_STOP_SECONDS = 10
@@ -170,8 +173,11 @@ def _run(settings: LocalSettings, export: Export | None, processes: Processes, s
             processes.start(f"consumer {number}", [*command, "consume"]) for number in range(1, settings.workers + 1)
         ]
         producer = processes.start("producer", [*command, "produce", *settings.producer_flags()])
+        address = _serve_dashboard(processes, command) if settings.dashboard and not settings.once else None
+        if address:
+            display.say(f"serving the dashboard at {address}")
         stores = Stores(stack, _APPLICATION, lambda: signals.hurry() or embedded_aws.exit_code is not None)
-        watch = Watch(stores, [consumer.log for consumer in consumers], started)
+        watch = Watch(stores, [consumer.log for consumer in consumers], started, address)
         run = Run(embedded_aws, producer, consumers, stores, watch, chats, export, display)
         if settings.once:
             _until_all_is_archived(run, signals)
@@ -195,6 +201,22 @@ def _run(settings: LocalSettings, export: Export | None, processes: Processes, s
             chats.wait(hurry=lambda: signals.stop)
         processes.stop([chats.notifier], _NOTIFIER_STOP_SECONDS, hurry=signals.hurry)
     processes.stop([embedded_aws], _AWS_STOP_SECONDS, hurry=signals.hurry)
+
+
+def _serve_dashboard(processes: Processes, command: list[str]) -> str:
+    """Start the page's server, and give its address: at the usual port, or where that is taken at another one."""
+    told = [] if "DASHBOARD_PORT" in os.environ else ["--port", str(USUAL_PORT if _is_free(USUAL_PORT) else 0)]
+    return await_line(processes.start("dashboard", [*command, "dashboard", *told]), _DASHBOARD_START_SECONDS)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as attempt:
+        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            attempt.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def _until_stopped(run: Run, duration: float | None, signals: Signals) -> None:

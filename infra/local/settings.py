@@ -71,6 +71,7 @@ class LocalSettings(CommandSettings):
         description="Who is told of alerts, as URLs: ntfy://a-topic-of-mine?severity=warning (docs/notify.md).",
     )
     export: Path | None = Field(None, description="A directory to write all rows, messages and objects to at the end.")
+    dashboard: bool = Field(True, description="Whether the dashboard's page is served, too; with --once it is not.")
     picture: Path | None = Field(None, description="A file to write the last view to, as SVG.")
 
     @field_validator("file")

@@ -97,11 +97,12 @@ def _summary(snapshot: Snapshot, width: int) -> Panel:
     for first in range(0, len(cells), columns):
         grid.add_row(*cells[first : first + columns])
     minutes, seconds = divmod(int(snapshot.elapsed_seconds), 60)
+    address = f"{snapshot.dashboard}   " if snapshot.dashboard and width >= _SUMMARY_IN_TWO_ROWS else ""
     return Panel(
         grid,
         title=Text.assemble(("tickertape local", "bold"), "  ", (snapshot.phase, "dim")),
         title_align="left",
-        subtitle=Text(f"{minutes:02}:{seconds:02}   Ctrl-C stops", style="dim"),
+        subtitle=Text.assemble((address, "bold"), (f"{minutes:02}:{seconds:02}   Ctrl-C stops", "dim")),
         subtitle_align="right",
         border_style="blue",
     )

@@ -57,6 +57,8 @@ class Snapshot:
     """Newest first."""
     shards: list[Shard]
     conflicts: int | None = 0
+    dashboard: str | None = None
+    """The address of the page that shows more."""
 
 
 class LogTail:
@@ -112,8 +114,9 @@ class _Counts:
 class Watch:
     """Looks at the stores again and again, at little cost: what it has seen it does not read twice."""
 
-    def __init__(self, stores: Stores, consumer_logs: list[Path], started: float) -> None:
+    def __init__(self, stores: Stores, consumer_logs: list[Path], started: float, dashboard: str | None = None) -> None:
         self._stores = stores
+        self._dashboard = dashboard
         self._logs = [LogTail(path) for path in consumer_logs]
         self._started = started
         self._counts = _Counts()
@@ -157,6 +160,7 @@ class Watch:
             newest_alerts=list(self._alerts),
             shards=[self._shard(lease) for lease in self._stores.leases()],
             conflicts=self._logged(counts.conflicts),
+            dashboard=self._dashboard,
         )
 
     def _look_at_quotes(self) -> None:

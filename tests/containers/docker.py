@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,16 @@ def wait_until(true: Callable[[], bool], seconds: float, what: str) -> None:
         time.sleep(0.5)
 
 
+def _free_ports(number: int) -> list[int]:
+    with ExitStack() as probes:
+        sockets = [probes.enter_context(socket.socket()) for _ in range(number)]
+        for probe in sockets:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in sockets]
+
+
 class Compose:
-    """A project of compose.yaml with a name of its own, on a free port of loopback.
+    """A project of compose.yaml with a name of its own, on free ports of loopback.
 
     Parameters
     ----------
@@ -60,13 +69,12 @@ class Compose:
     """
 
     def __init__(self, name: str, **settings: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port, dashboard_port = _free_ports(2)
         self.name = name
         self.network = f"{name}_default"
         self._url = f"http://127.0.0.1:{port}"
-        self._environment = {"COMPOSE_PROJECT_NAME": name, "AWS_PORT": str(port), "COMPOSE_PROFILES": "", **settings}
+        ports = {"AWS_PORT": str(port), "DASHBOARD_PORT": str(dashboard_port)}
+        self._environment = {"COMPOSE_PROJECT_NAME": name, "COMPOSE_PROFILES": "", **ports, **settings}
 
     def run(self, *arguments: str) -> str:
         """Run a command of compose's."""

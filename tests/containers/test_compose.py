@@ -1,10 +1,12 @@
 """The whole system of compose.yaml on real data, harmed, and compared with the oracle."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from infra.local.export import Export
@@ -70,6 +72,20 @@ def test_a_stuck_shard_makes_the_container_unhealthy(system: Compose) -> None:
     wait_until(lambda: docker_run("exec", consumer, "tickertape", "health").returncode == 1, 60, "a shard is stuck")
     assert "has made no progress" in docker_run("exec", consumer, "tickertape", "health").stdout
     wait_until(lambda: inspect(consumer, ".State.Health.Status") == "unhealthy", 120, "Docker knows it too")
+
+
+def test_the_dashboard_shows_the_system(system: Compose) -> None:
+    """Its log has an address that works on this machine; without the token in it nothing is shown."""
+    system.up("dashboard")
+    found = re.compile(r"http://127\.0\.0\.1:\d+/\?token=\S+")
+    wait_until(lambda: bool(found.search(system.run("logs", "dashboard"))), 60, "the dashboard has told its address")
+    address = found.findall(system.run("logs", "dashboard"))[-1]
+    with httpx.Client(follow_redirects=True) as client:
+        assert client.get(address.partition("?")[0]).status_code == 401
+        assert "<title>Tickertape</title>" in client.get(address).text
+        with client.stream("GET", f"{address.partition('?')[0]}events") as events:
+            lines = (line for line in events.iter_lines() if line.startswith("data: [{"))
+            assert '"price":' in next(lines)
 
 
 @pytest.mark.timeout(300)

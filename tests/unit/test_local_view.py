@@ -71,6 +71,13 @@ def test_shows_everything_at_100_by_30() -> None:
         assert shown in text
 
 
+def test_shows_where_the_dashboard_is() -> None:
+    """The page's address is on the screen, where there is room for it."""
+    found = replace(_snapshot(), dashboard="http://127.0.0.1:8765/")
+    assert "http://127.0.0.1:8765/   01:14" in _draw(found, 80, 24)
+    assert "01:14" in _draw(found, 40, 24)
+
+
 @pytest.mark.parametrize(("width", "height"), [(100, 30), (80, 24), (60, 24), (40, 20), (20, 10), (200, 60)])
 @pytest.mark.parametrize("quotes", [0, 12])
 def test_fills_the_terminal_and_no_more(width: int, height: int, quotes: int) -> None:
