@@ -1,13 +1,15 @@
-"""The tasks' roles against what a real run calls, as it was seen on the wire: nothing is missing, nothing is unused."""
+"""The roles against what a real run calls, as it was seen on the wire: nothing is missing, nothing is unused."""
 
 import ast
 import json
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
+import httpx
 import pytest
 
 from infra.templates import SMALL, deployable, listed
@@ -16,7 +18,8 @@ from tests.chaos.faulty_proxy import FaultyProxy
 from tests.integration.pipeline import Pipeline, Put
 from tests.integration.traffic import first_bars, traffic
 
-ROLES = {"producer": "ProducerRoleArn", "consumer": "ConsumerRoleArn"}
+ROLES = {"producer": "ProducerRoleArn", "consumer": "ConsumerRoleArn", "reader": "ReaderRoleArn"}
+COMMAND = [sys.executable, "-m", "tickertape"]
 _STOP_SECONDS = 30
 NOT_IN_THIS_RUN = {
     ("HoldLeases", "dynamodb:DeleteItem"): "only minutes after a shard has ended are its leases removed",
@@ -26,7 +29,7 @@ NOT_IN_THIS_RUN = {
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pipeline, set[Call]]]:
-    """All that the two tasks do: a start, ticks and what is none, alerts, metrics, what is read back, and a stop."""
+    """All that is done: a start, ticks and what is none, alerts, metrics, what is read back, a stop, and questions."""
     folder = tmp_path_factory.mktemp("run")
     symbol = "REAL"
     with Pipeline(folder, shards=2) as pipeline, FaultyProxy(pipeline.url, record=True) as proxy:
@@ -47,7 +50,31 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pipeline, se
         pipeline.put([Put(symbol, json.dumps(later).encode())])
         pipeline.drain(successor)
         stop(successor)
+        look_and_ask(pipeline.environment() | {"AWS_ACCESS_KEY_ID": "reader"})
         yield pipeline, proxy.calls()
+
+
+def look_and_ask(environment: dict[str, str]) -> None:
+    """Do what readers do: ask each question, and open the page, also where nothing names the symbols but the table."""
+    asked = (["latest"], ["history", "REAL"], ["alerts"], ["quarantine"], ["sql", "SELECT count(*) FROM raw_data"])
+    for question in asked:
+        subprocess.run([*COMMAND, *question, "--no-local"], check=True, stdout=subprocess.DEVNULL, env=environment)
+    look(environment, "pipeline")
+    look(environment | {"ARCHIVE_BUCKET": ""}, "quotes")
+
+
+def look(environment: dict[str, str], event: str) -> None:
+    """Open the view of the pipeline until the page is told of something."""
+    command = [*COMMAND, "dashboard", "--no-local", "--port", "0"]
+    dashboard = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    try:
+        assert dashboard.stdout is not None
+        address = dashboard.stdout.readline().strip()
+        with httpx.stream("GET", f"{address}events?pipeline", timeout=60) as events:
+            assert f"event: {event}" in events.iter_lines()
+    finally:
+        dashboard.terminate()
+        dashboard.communicate(timeout=_STOP_SECONDS)
 
 
 def stop(consumer: subprocess.Popen[bytes]) -> None:
@@ -133,8 +160,8 @@ def is_met(condition: dict[str, Any] | None, call: Call) -> bool:
             return True
         case {"StringEquals": {"cloudwatch:namespace": namespace}}:
             return bool(call.namespace == namespace)
-        case {"StringLikeIfExists": {"s3:prefix": pattern}}:
-            return not call.prefix or fnmatchcase(call.prefix, pattern)
+        case {"StringLikeIfExists": {"s3:prefix": patterns}}:
+            return not call.prefix or any(fnmatchcase(call.prefix, pattern) for pattern in listed(patterns))
     raise AssertionError(f"write down here what {condition} means")
 
 

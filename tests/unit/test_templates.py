@@ -39,7 +39,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # about setuptools, which parliament still uses
     from parliament import analyze_policy_string
 
-ROLES = ("ProducerRole", "ConsumerRole", "NotifierRole", "ExecutionRole")
+OF_TASKS = ("ProducerRole", "ConsumerRole", "NotifierRole", "ExecutionRole")
+ROLES = (*OF_TASKS, "ReaderRole")
 TASKS = ("ProducerTask", "ConsumerTask", "NotifierTask")
 NOTIFYING = {"NotifyUrls": "/tickertape/notify-urls"}
 ALL = {"RetrievalMode": "FANOUT", **NOTIFYING}
@@ -309,12 +310,21 @@ def test_one_way_of_reading_is_granted() -> None:
     assert polling - fanning == {"kinesis:GetRecords", "kinesis:GetShardIterator"}
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", OF_TASKS)
 def test_only_tasks_of_this_account_take_roles(role: str) -> None:
     """A role can be taken by ECS tasks, and by those of this account only."""
     (trust,) = Template(STACK, ALL).of_type("IAM::Role")[role]["AssumeRolePolicyDocument"]["Statement"]
     assert trust["Principal"] == {"Service": "ecs-tasks.amazonaws.com"}
     assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
+
+
+def test_readers_are_of_this_account_and_write_nothing() -> None:
+    """Whom the account lets take the reader's role reads, and nothing of a table, a stream or an object is changed."""
+    role = Template(STACK).of_type("IAM::Role")["ReaderRole"]
+    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"AWS": "arn:aws:iam::123456789012:root"}
+    actions = {action for statement in statements("ReaderRole") for action in listed(statement["Action"])}
+    assert [action for action in actions if not re.search(":(Get|List|Query|Scan)", action)] == []
 
 
 def test_the_deploying_role_may_create_what_the_templates_have() -> None:
@@ -657,7 +667,7 @@ def test_with_endpoints_every_service_can_be_reached() -> None:
     """Without the internet there is an endpoint for each service that tasks call, or that starts them."""
     endpoints = services(Network="VPC_ENDPOINTS").of_type("EC2::VPCEndpoint").values()
     reached = {endpoint["ServiceName"].partition("eu-central-1.")[2] for endpoint in endpoints}
-    roles = [role for role in ROLES if role != "NotifierRole"]  # which there is not
+    roles = [role for role in OF_TASKS if role != "NotifierRole"]  # which there is not
     called = {action.partition(":")[0] for role in roles for s in statements(role) for action in listed(s["Action"])}
     names = {"kinesis": {"kinesis-streams"}, "cloudwatch": {"monitoring"}, "ecr": {"ecr.api", "ecr.dkr"}}
     assert set().union(*(names.get(service, {service}) for service in called)) == reached
