@@ -29,7 +29,7 @@ from infra.local.export import Export
 from infra.local.leases import create_leases
 from infra.local.processes import Child, Processes, await_line
 from infra.local.settings import LocalSettings
-from infra.local.stack import deploy, use_endpoint
+from infra.local.stack import Stack, deploy, use_endpoint
 from infra.local.stores import Stores
 from infra.local.view import write_picture
 from infra.local.watch import Watch
@@ -153,18 +153,7 @@ def _run(settings: LocalSettings, export: Export | None, processes: Processes, s
     started = time.monotonic()
     with display_on_stderr() as display:
         display.say("starting the embedded AWS and deploying the stack")
-        embedded_aws = processes.start("embedded AWS", [sys.executable, "-m", "infra.local.embedded_aws"])
-        use_endpoint(await_line(embedded_aws, _AWS_START_SECONDS))
-        stack = deploy(settings.shards)
-        create_leases(
-            aws.client("kinesis"), aws.client("dynamodb"), stream_name=stack.stream, application_name=_APPLICATION
-        )
-        os.environ.update(stack.environment(), APPLICATION_NAME=_APPLICATION)
-        running.announce(processes.folder, {**stack.environment(), "APPLICATION_NAME": _APPLICATION})
-        for name, value in _QUICKLY.items():
-            os.environ.setdefault(name, value)
-        if settings.feed == "simulated":  # Yahoo would mind
-            os.environ.setdefault("FEED_INTERVAL_SECONDS", _SIMULATED_INTERVAL_SECONDS)
+        embedded_aws, stack = _start_aws(processes, settings)
         chats = None
         if settings.notify:
             chats = Chats(processes, stack.alert_topic_arn, settings.notify.get_secret_value())
@@ -173,8 +162,9 @@ def _run(settings: LocalSettings, export: Export | None, processes: Processes, s
             processes.start(f"consumer {number}", [*command, "consume"]) for number in range(1, settings.workers + 1)
         ]
         producer = processes.start("producer", [*command, "produce", *settings.producer_flags()])
-        address = _serve_dashboard(processes, command) if settings.dashboard and not settings.once else None
-        if address:
+        address = None
+        if settings.dashboard and not settings.once:
+            address = _serve_dashboard(processes, command)
             display.say(f"serving the dashboard at {address}")
         stores = Stores(stack, _APPLICATION, lambda: signals.hurry() or embedded_aws.exit_code is not None)
         watch = Watch(stores, [consumer.log for consumer in consumers], started, address)
@@ -201,6 +191,23 @@ def _run(settings: LocalSettings, export: Export | None, processes: Processes, s
             chats.wait(hurry=lambda: signals.stop)
         processes.stop([chats.notifier], _NOTIFIER_STOP_SECONDS, hurry=signals.hurry)
     processes.stop([embedded_aws], _AWS_STOP_SECONDS, hurry=signals.hurry)
+
+
+def _start_aws(processes: Processes, settings: LocalSettings) -> tuple[Child, Stack]:
+    """Start the embedded AWS, deploy the stack, and have the environment name both to all that is started later."""
+    embedded_aws = processes.start("embedded AWS", [sys.executable, "-m", "infra.local.embedded_aws"])
+    use_endpoint(await_line(embedded_aws, _AWS_START_SECONDS))
+    stack = deploy(settings.shards)
+    create_leases(
+        aws.client("kinesis"), aws.client("dynamodb"), stream_name=stack.stream, application_name=_APPLICATION
+    )
+    os.environ.update(stack.environment(), APPLICATION_NAME=_APPLICATION)
+    running.announce(processes.folder, {**stack.environment(), "APPLICATION_NAME": _APPLICATION})
+    for name, value in _QUICKLY.items():
+        os.environ.setdefault(name, value)
+    if settings.feed == "simulated":  # Yahoo would mind
+        os.environ.setdefault("FEED_INTERVAL_SECONDS", _SIMULATED_INTERVAL_SECONDS)
+    return embedded_aws, stack
 
 
 def _serve_dashboard(processes: Processes, command: list[str]) -> str:
