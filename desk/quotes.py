@@ -25,7 +25,7 @@ def columns(rows: Iterable[Row], *, with_symbol: bool) -> list[Column]:
     return [
         *([Column("symbol", style="bold")] if with_symbol else []),
         Column("timestamp", _time, "dim"),
-        Column("price", right=True),
+        Column("price", _price, right=True),
         Column("change_percent", _percent, _up_or_down, right=True, header="change"),
         Column("volume", _volume, right=True),
         *(_average(name) for name in sorted(found, key=lambda name: found[name])),
@@ -35,13 +35,18 @@ def columns(rows: Iterable[Row], *, with_symbol: bool) -> list[Column]:
 
 
 def time_of(timestamp: str) -> str:
-    """Write a timestamp for people: without what is zero at its end."""
-    day, _, time = timestamp.removesuffix("Z").partition("T")
-    return f"{day} {time.rstrip('0').rstrip('.') if '.' in time else time}"
+    """Write a timestamp for people: without microseconds where there are none."""
+    return timestamp.removesuffix("Z").removesuffix(".000000").replace("T", " ")
 
 
 def _time(row: Row) -> str:
     return time_of(row["timestamp"])
+
+
+def _price(row: Row) -> str:
+    """Give all digits, cents included."""
+    whole, _, decimals = plain(row["price"]).partition(".")
+    return f"{whole}.{decimals:0<2}"
 
 
 def _percent(row: Row) -> str:

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Literal
 
@@ -162,7 +163,7 @@ class _Mended(msgspec.Struct):
 
 
 def _mended(system: System, reader: Reader, file: Path) -> Iterator[Row]:
-    for mended in _lines(file):
+    for mended in sorted(_lines(file), key=attrgetter("arrived_at")):
         try:
             again = reader.mended(mended.payload.encode(), mended.arrived_at)
         except NotATickError as error:

@@ -129,7 +129,7 @@ def test_the_wrong_region_is_named(stack: Pipeline, command: str) -> None:
 def test_denied_actions_are_named(denied: tuple[str, ...], tmp_path: Path) -> None:
     """With IAM enforced, exactly the rows of the actions that somebody lacks fail, and say which to grant."""
     with Pipeline(tmp_path, shards=1) as stack:
-        run = check(stack.environment() | _somebody_without(stack, denied))
+        run = check(stack.environment() | somebody_without(stack, denied))
     assert run.returncode == 1, run.stdout
     failed = {action.split()[0] for action in actions(run.stdout, "FAILED")}
     assert failed == {*denied}
@@ -201,7 +201,7 @@ def test_nothing_is_put_into_the_bucket(stack: Pipeline) -> None:
     assert puts == [f"/{bucket}/{folder}/check refused" for folder in ("raw-data", "ticks", "quarantine", "snapshots")]
 
 
-def _somebody_without(stack: Pipeline, denied: tuple[str, ...]) -> dict[str, str]:
+def somebody_without(stack: Pipeline, denied: tuple[str, ...]) -> dict[str, str]:
     """Have the embedded AWS enforce IAM, and give the credentials of somebody who may do all but this."""
     iam = stack.client("iam")
     iam.create_user(UserName=USER)
