@@ -59,6 +59,9 @@ _RETRYABLE_CODES = frozenset(
 _SERVICES = {"athena", "cloudformation", "dynamodb", "kinesis", "oidc", "portal.sso", "s3", "sns", "sqs", "sts"}
 """Those that we call, and those that credentials come from; others would be found at their usual addresses too."""
 
+_ACTIONS = {"HeadBucket": "s3:ListBucket", "ListObjectsV2": "s3:ListBucket"}
+"""What some calls are called in policies, where that is something else."""
+
 _LONGEST_WAIT_SECONDS = 20
 _START_SECONDS = 20
 _NO_REGION = "no AWS region is set: set AWS_REGION, for instance AWS_REGION=eu-central-1"
@@ -312,13 +315,14 @@ def explain(error: ClientError | BotoCoreError, about: str) -> UserError:
         return UserError(f"{about}: {_one_line(error)}")
     code = error.response.get("Error", {}).get("Code", "")
     call = error.operation_name
+    grant = f"grant {_ACTIONS.get(call, 'this action')} to the role in use"
     advice = {
         "AWS.SimpleQueueService.NonExistentQueue": "correct QUEUE_URL: it says account, region and name",
-        "403": "grant this action to the role in use",
+        "403": grant,
         "404": "create it (infra/stack.yaml) or correct the name",
-        "AccessDenied": "grant this action to the role in use",
-        "AccessDeniedException": "grant this action to the role in use",
-        "AuthorizationError": "grant this action to the role in use",
+        "AccessDenied": grant,
+        "AccessDeniedException": grant,
+        "AuthorizationError": grant,
         "ExpiredToken": "the credentials have expired: log in again",
         "ExpiredTokenException": "the credentials have expired: log in again",
         "NoSuchBucket": "create the bucket (infra/stack.yaml) or correct ARCHIVE_BUCKET",
