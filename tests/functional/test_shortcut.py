@@ -20,10 +20,12 @@ from typing import Any, NamedTuple
 
 import pytest
 import trustme
+from urllib3.util.wait import wait_for_read
 
 from common import aws
 from common.errors import UserError
 from consumer.sinks.dynamodb import BatchPutter
+from consumer.sinks.shortcut import Shortcut
 from tests.waiting import wait_for
 
 SHORTCUT, CLIENT = "shortcut", "client"
@@ -253,6 +255,18 @@ def test_what_was_not_processed_is_sent_again_and_nothing_else(relay: Relay, tab
 
     assert relay.seen == [SHORTCUT, CLIENT, CLIENT]
     assert [len(body["RequestItems"][table]) for body in relay.bodies] == [25, 15, 5]
+
+
+def test_a_connection_that_was_closed_meanwhile(relay: Relay, table: str) -> None:
+    """Servers close connections that nothing came on for a while: the next request opens another, and all is plain."""
+    client = aws.client("dynamodb")
+    shortcut = Shortcut(client)
+    for _ in range(3):
+        relay.spoils = [lambda answer: answer._replace(length=len(answer.body))]  # then it hangs up
+        assert shortcut.write(table, ['{"PutRequest":{"Item":{"symbol":{"S":"KO"}}}}']) == []
+        wait_for_read(shortcut._of_thread.connection.sock, 60)
+
+    assert relay.seen == [SHORTCUT] * 3
 
 
 def test_a_refusal_for_good_is_told(relay: Relay, table: str) -> None:
