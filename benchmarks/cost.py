@@ -4,6 +4,7 @@ What is deployed is read from the templates themselves; what a tick takes in tab
 makes rows and objects of real quotes. Only prices, and what AWS alone can tell, are written down here.
 """
 
+import json
 import math
 import threading
 from collections import Counter
@@ -14,12 +15,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-import msgspec
-
 from common.settings import CommandSettings
 from common.tick import Tick, encode, timestamp_of
-from consumer.detection import RULES, Detector, Rules
+from consumer.detection import Detector, Rules
 from consumer.protocol import Record
+from consumer.rule_settings import DEFAULT_RULES, RuleSettings, with_numbers
 from consumer.settings import ConsumerSettings
 from consumer.sinks.archive import MAX_CHUNK_BYTES
 from consumer.sinks.packing import GzipLines, ParquetRows
@@ -61,9 +61,6 @@ INSIGHTS_METRICS = {"ECS::Cluster": 13, "ECS::Service": 15, "ECS::TaskDefinition
 TARGET_TRACKING_ALARMS = 2
 FIRST_ON_DEMAND_SHARDS, ON_DEMAND_RECORDS_A_SHARD = 4, 500  # Kinesis keeps room for twice as much
 PROVISIONED_USE = 0.7  # as autoscaling of tables keeps it
-
-NUMBERS = {name for rule in RULES for name in rule.numbers}
-"""The rules' settings that decide how often they fire; levels are a user's own."""
 
 SAMPLED_COOLDOWNS = 3
 ALERT_WRITES, ALERT_ROW_BYTES = 2, 290  # claimed, then marked as sent
@@ -133,8 +130,8 @@ class Bill:
         self._services = deployable(deployment.template, deployment.services, stores=self._stack)
         self._producer, self._consumer = map(self._environment, ("producer", "consumer"))
         cooldown, row = map(self._consumer_number, ("ALERT_COOLDOWN_SECONDS", "ROW_SECONDS"))
-        numbers = {name: told for name in NUMBERS if (told := self._consumer.get(name.upper()))}
-        self._quotes = process(deployment.interval_seconds, cooldown, row, **numbers)
+        rules = self._consumer["RULES"], self._consumer["RULE_OVERRIDES"]
+        self._quotes = process(deployment.interval_seconds, cooldown, row, *rules)
         self._ticks = deployment.ticks * SECONDS
         (self._stream,) = self._stack.of_type("Kinesis::Stream").values()
         needed = math.ceil(self.records / ON_DEMAND_RECORDS_A_SHARD)
@@ -329,15 +326,20 @@ class Quotes(NamedTuple):
 
 
 @cache
-def process(interval_seconds: float, cooldown_seconds: float, row_seconds: float = 0, **numbers: str) -> Quotes:
+def process(
+    interval_seconds: float, cooldown_seconds: float, row_seconds: float = 0, names: str = "", overrides: str = ""
+) -> Quotes:
     """Have our code process real quotes, 3,500 minute bars of an ETF, as if they came at this interval.
 
     They come again until some cooldowns are over. The first is not counted: in it, all that fires first is sent.
     """
-    rules = msgspec.convert({**numbers, "alert_cooldown_seconds": round(cooldown_seconds)}, Rules, strict=False)
-    detector, writer = Detector(rules), RowWriter("shardId-000000000000", rules, 30)
+    settings = with_numbers(RuleSettings)(
+        rules=names or DEFAULT_RULES, rule_overrides=overrides, alert_cooldown_seconds=round(cooldown_seconds)
+    )
+    detector = Detector(settings.chosen_rules())
+    writer = RowWriter("shardId-000000000000", detector.columns, 30)
     ticks = _bars()
-    state, payloads, rows = detector.new_state(), [], []
+    state, payloads, rows = detector.new_state("INDA"), [], []
     counts, stored_ms = Counter[str](), 0
     passes = max(1, math.ceil(SAMPLED_COOLDOWNS * cooldown_seconds / interval_seconds / len(ticks)))
     for number, tick in enumerate(passes * ticks):
@@ -363,7 +365,7 @@ def _bars() -> list[Tick]:
     return list(Replay(path, symbol="INDA", only=(), speed=math.inf, clock=clock))
 
 
-_WRITER = RowWriter("", Rules(), 1)
+_WRITER = RowWriter("", Detector(Rules()).columns, 1)
 
 
 def item_bytes(row: Row) -> int:
@@ -442,7 +444,7 @@ CUTS = (
     ),
     Cut(
         {},
-        SLOW_RULES,
+        {"RuleOverrides": json.dumps(SLOW_RULES)},
         "alerts of what is over in a second: at ten ticks a second the default windows of 5 and 20 ticks see half a "
         "second to two, and rules fire on a sixth of all ticks. These see ten seconds to two minutes",
     ),

@@ -26,6 +26,7 @@ from common import aws
 from common.errors import UserError, run_command
 from common.settings import read_settings
 from consumer.daemon import kcl_properties
+from consumer.rule_settings import read_with_numbers
 from consumer.settings import ConsumerSettings
 from infra.local.leases import create_leases
 from infra.local.processes import Child, Processes, await_line
@@ -210,7 +211,7 @@ def _measure_and_print(count: int) -> None:
         os.environ.update({FOLDER: folder, "TMPDIR": folder})
         splits = measure(count, Path(folder), shown)
     linger = read_settings(ProducerSettings, [], "produce").publish_linger_milliseconds
-    properties = kcl_properties(read_settings(ConsumerSettings, [], "consume"), os.environ)
+    properties = kcl_properties(read_with_numbers(ConsumerSettings, [], "consume"), os.environ)
     read = properties["idleTimeBetweenReadsInMillis"]
     print(
         f"{len(splits):,} alerts, a read every {read} ms, linger {linger:.0f} ms, "

@@ -49,7 +49,7 @@ class Peer(NamedTuple):
 def ours(ticks: list[Tick]) -> list[Detection]:
     """Detect as the process of a shard does."""
     detector = Detector(Rules())
-    states = {f"SYM{number}": detector.new_state() for number in range(speed.SYMBOLS)}
+    states = {name: detector.new_state(name) for name in (f"SYM{number}" for number in range(speed.SYMBOLS))}
     return [detector.detect(states[tick.symbol], tick) for tick in ticks]
 
 
@@ -287,8 +287,7 @@ def check(name: str, found: list[Numbers | None], detections: list[Detection]) -
 
 
 def _numbers(detection: Detection) -> Numbers | None:
-    fast, slow, score = detection.sma_fast, detection.sma_slow, detection.z_score
-    upper, lower = detection.bollinger_upper, detection.bollinger_lower
+    fast, slow, _, score, upper, lower = detection.values
     if fast is None or slow is None or upper is None or lower is None or score is None:
         return None
     return fast / 1e9, slow / 1e9, upper / 1e9, lower / 1e9, score / 1e6

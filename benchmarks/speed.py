@@ -103,16 +103,16 @@ def ordinary_detection(ticks: list[dict[str, Any]]) -> int:
 
 def steps(sent: list[bytes]) -> list[Step]:
     """All steps but the network."""
-    decoder, detector, rules = TickDecoder(300), Detector(Rules()), Rules()
+    decoder, detector = TickDecoder(300), Detector(Rules())
     ticks = [decoder.decode(payload, ARRIVED) for payload in sent]
     as_dicts = [json.loads(payload) for payload in sent]
     line = message(sent)
     streams = io.BytesIO(), io.StringIO(), io.StringIO()
-    writer = RowWriter("shardId-000000000000", rules, 30)
+    writer = RowWriter("shardId-000000000000", detector.columns, 30)
     record = Record(b"", "key", "49500000000000000000000", 0, ARRIVED)
 
     def detect() -> list[Any]:
-        states = {f"SYM{number}": detector.new_state() for number in range(SYMBOLS)}
+        states = {name: detector.new_state(name) for name in (f"SYM{number}" for number in range(SYMBOLS))}
         return [detector.detect(states[tick.symbol], tick) for tick in ticks]
 
     detections = detect()
@@ -191,7 +191,7 @@ def whole_path(sent: list[bytes]) -> Step:
         archive_seconds=60,
         max_clock_skew_seconds=300,
         retention_days=30,
-        rules=Rules(alert_cooldown_seconds=10**6),  # the first alert of a kind is sent, the others are held back
+        rules=Rules.of(alert_cooldown_seconds=10**6),  # the first alert of a kind is sent, the others are held back
     )
     daemon = _Daemon()
     process = ShardProcess(ShardProcessor(config), daemon, daemon, io.StringIO())

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from common import aws
 from common.errors import UserError, run_command
-from common.settings import read_settings
 from common.telemetry import configure_logging
 from consumer import daemon, preflight
 from consumer.preflight import Call, Need, UntriedError
+from consumer.rule_settings import read_with_numbers
 from consumer.settings import ConsumerSettings
 
 _OK, _UNTRIED, _FAILED = "ok", "not checked", "FAILED"
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _check(arguments: list[str]) -> None:
-    settings = read_settings(CheckSettings, arguments, "check")
+    settings = read_with_numbers(CheckSettings, arguments, "check")
     configure_logging()
     print(_identity())  # noqa: T201  (what the command is for)
     polls = daemon.kcl_properties(settings, os.environ)["retrievalMode"] == "POLLING"

@@ -15,9 +15,9 @@ from msgspec import structs
 
 from common import aws, health
 from common.errors import UserError, run_command
-from common.settings import read_settings
 from common.telemetry import configure_logging
 from consumer import config, leasing, origin, preflight, skips
+from consumer.rule_settings import read_with_numbers
 from consumer.settings import ConsumerSettings
 
 _DAEMON_CLASS = "software.amazon.kinesis.multilang.MultiLangDaemon"
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _consume(arguments: list[str]) -> NoReturn:
-    settings = read_settings(ConsumerSettings, arguments, "consume")
+    settings = read_with_numbers(ConsumerSettings, arguments, "consume")
     configure_logging()
     jars, java = class_path(), find_java()
     preflight.check(settings)

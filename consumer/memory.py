@@ -16,7 +16,7 @@ from consumer.detection import Detector, Rules, SavedState, SymbolState
 _MOST_SYMBOLS = 20_000
 """With full windows a symbol takes 4.3 kB: 86 MB. Names are whatever producers put there, so there is a limit."""
 
-_VERSION = 1
+_VERSION = 2
 
 
 class UnusableError(Exception):
@@ -77,7 +77,7 @@ class Memory:
         """Give what is known of a symbol of which a tick has arrived; of too many symbols, the most silent one goes."""
         symbol = self._symbols.get(name)
         if symbol is None:
-            symbol = self._symbols[name] = Symbol(name, self._detector.new_state())
+            symbol = self._symbols[name] = Symbol(name, self._detector.new_state(name))
             if len(self._symbols) > _MOST_SYMBOLS:
                 self._symbols.popitem(last=False)
                 self.forgotten += 1
@@ -104,7 +104,8 @@ class Memory:
 
         Returns
         -------
-        The rules' numbers that have changed since: of the rules that these are of, nothing but windows was taken.
+        What has changed in RULES and in the rules' numbers since: of the rules that it concerns, nothing but windows
+        was taken.
 
         Raises
         ------
@@ -118,11 +119,7 @@ class Memory:
         except ValueError as error:
             raise UnusableError(str(error)) from error
         self._merge(symbols)
-        return [
-            name
-            for name in Rules.__struct_fields__
-            if getattr(snapshot.rules, name) != getattr(self._detector.rules, name)
-        ]
+        return _changes(snapshot.rules, self._detector.rules)
 
     def _restored(self, saved: _SavedSymbol, rules: Rules) -> Symbol:
         symbol = Symbol(saved.name, self._detector.restore(saved.name, saved.state, rules))
@@ -173,6 +170,16 @@ def _read(body: bytes) -> _Snapshot:
         return msgspec.msgpack.decode(packed, type=_Snapshot)
     except (isal_zlib.error, msgspec.MsgspecError) as error:  # type: ignore[misc]  # isal's stubs take it for a value
         raise UnusableError(str(error)) from error
+
+
+def _changes(before: Rules, now: Rules) -> list[str]:
+    """Name what two choices of rules differ in."""
+    fields = (name for name in Rules.__struct_fields__ if name != "numbers")
+    numbers = sorted(before.numbers.keys() | now.numbers.keys())
+    return [
+        *(name for name in fields if getattr(before, name) != getattr(now, name)),
+        *(name for name in numbers if before.numbers.get(name) != now.numbers.get(name)),
+    ]
 
 
 def _last_tick(symbol: Symbol) -> str:

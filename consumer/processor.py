@@ -131,7 +131,7 @@ class ShardProcessor:
         self._skips.expect()
         pool = ThreadPoolExecutor(_REQUESTS_AT_A_TIME)
         dynamodb = self._dynamodb = aws.client("dynamodb", connections=_REQUESTS_AT_A_TIME)
-        self._rows = RowWriter(shard_id, config.rules, config.retention_days)
+        self._rows = RowWriter(shard_id, self._detector.columns, config.retention_days)
         putter = BatchPutter(dynamodb, pool)
         self._ticks = TicksTable(dynamodb, putter, config.ticks_table, self._rows)
         self._alerts = AlertSink(

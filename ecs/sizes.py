@@ -1,5 +1,6 @@
 """What `make deploy SIZE=...` deploys: a template of what runs, and parameters that make it small or large."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -15,14 +16,16 @@ class Size(NamedTuple):
     services: Mapping[str, str]
 
 
-SLOW_RULES: Mapping[str, str] = {
-    "SmaFast": "100",
-    "SmaSlow": "1000",
-    "ZScoreWindow": "1000",
-    "ZScoreThreshold": "10",
-    "BollingerWidth": "5",
-    "VolumeWindow": "1000",
-    "VolumeSpikeRatio": "50",
+SLOW_RULES: Mapping[str, Mapping[str, int]] = {
+    "*": {
+        "sma_fast": 100,
+        "sma_slow": 1000,
+        "z_score_window": 1000,
+        "z_score_threshold": 10,
+        "bollinger_width": 5,
+        "volume_window": 1000,
+        "volume_spike_ratio": 50,
+    }
 }
 """For ten ticks a second: the default windows see half a second to two, and rules fire on a sixth of all ticks."""
 
@@ -40,7 +43,7 @@ SIZES: Mapping[str, Size] = {
             "Size": "large",
             "CpuArchitecture": "ARM64",
             "RowSeconds": "5",
-            **SLOW_RULES,
+            "RuleOverrides": json.dumps(SLOW_RULES),
             "Aggregate": "true",
             "PublishLingerMilliseconds": "1000",
             "ShardsPerTask": "1",

@@ -1,20 +1,22 @@
 """What the commands in the tasks would say to the settings that a template gives them."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 from common.errors import SettingsError
-from common.settings import CommandSettings, read_settings
+from common.settings import read_settings
+from consumer.rule_settings import read_with_numbers
 from consumer.settings import ConsumerSettings
 from desk.notify.settings import NotifySettings
 from infra.templates import Template
 from producer.settings import ProducerSettings
 
-_COMMANDS: Mapping[str, type[CommandSettings]] = {
-    "produce": ProducerSettings,
-    "consume": ConsumerSettings,
-    "notify": NotifySettings,
+_READ: Mapping[str, Callable[[list[str], str], object]] = {
+    "produce": partial(read_settings, ProducerSettings),
+    "consume": partial(read_with_numbers, ConsumerSettings),
+    "notify": partial(read_settings, NotifySettings),
 }
 _SECRETS = {"NOTIFY_URLS": "json://localhost"}
 """What could be in them: only ECS may read what is."""
@@ -40,7 +42,7 @@ def check_settings(services: Template) -> None:
 
 def _read(command: str) -> None:
     try:
-        read_settings(_COMMANDS[command], [], command)
+        _READ[command]([], command)
     except SettingsError as error:
         raise SettingsError(f"`{command}` would not start with these SERVICES: {error}") from None
 

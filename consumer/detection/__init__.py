@@ -4,7 +4,32 @@ No input or output, no clock, no AWS, no logging. All decisions are made on inte
 bits and one absurd price does not stay in a running sum for ever.
 """
 
-from consumer.detection.detector import Alert, Detection, Detector, SavedState, SymbolState
-from consumer.detection.rules import RULES, Rules
+from consumer.detection.alert import Alert
+from consumer.detection.choice import NoRuleError, Rules
+from consumer.detection.detector import Detection, Detector, Failure, SavedState, SymbolState
+from consumer.detection.history import History
+from consumer.detection.rule import DOWN, NONE, UP, Column, Number, Numbers, Ratio, Rule
+from consumer.detection.rules import RULES
+from consumer.detection.window import Window
 
-__all__ = ["RULES", "Alert", "Detection", "Detector", "Rules", "SavedState", "SymbolState"]
+__all__ = [
+    "DOWN",
+    "NONE",
+    "RULES",
+    "UP",
+    "Alert",
+    "Column",
+    "Detection",
+    "Detector",
+    "Failure",
+    "History",
+    "NoRuleError",
+    "Number",
+    "Numbers",
+    "Ratio",
+    "Rule",
+    "Rules",
+    "SavedState",
+    "SymbolState",
+    "Window",
+]

@@ -2,6 +2,9 @@
 
 from math import isqrt
 
+MICRO = 10**6
+"""Scores, percentages and ratios are integers in units of 10⁻⁶, averages and bands are prices (10⁻⁹)."""
+
 
 def divide(numerator: int, denominator: int) -> int:
     """Round ``numerator / denominator`` half to even; the denominator is positive."""
@@ -26,16 +29,13 @@ def add_root(term: int, radicand: int, denominator: int) -> tuple[int, int]:
     """Round ``(term + sqrt(radicand)) / denominator`` and ``(term - sqrt(radicand)) / denominator`` half to even."""
     square = 4 * radicand
     root = isqrt(square)
-    exact = root * root == square
-    ceiling = root if exact else root + 1
-    doubled_term = 2 * term
-    return (
-        _halve((doubled_term + root) // denominator, tie=exact and (doubled_term + root) % denominator == 0),
-        _halve((doubled_term - ceiling) // denominator, tie=exact and (doubled_term - root) % denominator == 0),
-    )
+    doubled = 2 * term
+    if root * root == square:
+        return divide(doubled + root, 2 * denominator), divide(doubled - root, 2 * denominator)
+    # an irrational root: no ties, and twice the result, rounded down, tells how it rounds
+    return ((doubled + root) // denominator + 1) >> 1, ((doubled - root - 1) // denominator + 1) >> 1
 
 
-def _halve(doubled: int, *, tie: bool) -> int:
-    """Halve the floor of twice a number, rounding the number itself; ``tie`` says that the floor is exact."""
-    half = (doubled + 1) >> 1
-    return half - 1 if tie and doubled & 1 and half & 1 else half
+def change_percent(price: int, close: int) -> int:
+    """100·(price - close)/close in 10⁻⁶, rounded half to even."""
+    return divide((price - close) * 100 * MICRO, close)

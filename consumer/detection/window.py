@@ -2,11 +2,7 @@
 
 
 class Window:
-    """The last ``size`` values, their sum and the sum of their squares.
-
-    `sums_with` says what the sums will be with one more value, `push` takes it: whoever computes in between can fail
-    without leaving a window half changed, and nothing is computed twice.
-    """
+    """The last ``size`` values, their sum and the sum of their squares."""
 
     __slots__ = ("full", "size", "squares", "total", "values")
 
@@ -17,22 +13,20 @@ class Window:
         self.total = 0
         self.squares = 0
 
-    def sums_with(self, value: int) -> tuple[int, int]:
-        """Sum and sum of squares as they will be with ``value``; the oldest value leaves a full window."""
-        if self.full:
-            oldest = self.values[0]
-            return self.total + value - oldest, self.squares + value * value - oldest * oldest
-        return self.total + value, self.squares + value * value
-
-    def push(self, value: int, sums: tuple[int, int]) -> None:
-        """Take ``value`` and its `sums_with`."""
-        self.total, self.squares = sums
+    def push(self, value: int) -> None:
+        """Take a value; the oldest leaves a full window."""
         values = self.values
         values.append(value)
         if self.full:
+            oldest = values[0]
             del values[0]
+            change = value - oldest
+            self.total += change
+            self.squares += change * (value + oldest)
         else:
             self.full = len(values) == self.size
+            self.total += value
+            self.squares += value * value
 
     def fill(self, values: list[int]) -> None:
         """Begin with the newest of ``values``, oldest first, that there is room for."""

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -18,7 +17,7 @@ import msgspec
 
 from common.aws import UnfinishedError
 from common.errors import UserError
-from common.tick import decimal_text, significant_text
+from common.tick import decimal_text
 from consumer.backpressure import persist
 from consumer.detection import Alert
 from consumer.sinks.dynamodb import BatchPutter, put_unless_taken
@@ -26,7 +25,6 @@ from consumer.sinks.dynamodb import BatchPutter, put_unless_taken
 log = logging.getLogger(__name__)
 
 _BATCH = 10  # PublishBatch's limit
-_SMS_LENGTH = 140
 _PENDING, _SENT = "pending", "sent"
 _CLAIM_MS = 10_000
 """So long a claim holds."""
@@ -34,7 +32,6 @@ _CLAIM_MS = 10_000
 
 class _Message(NamedTuple):
     alert: Alert
-    text: str
     expires_at: int
 
 
@@ -77,10 +74,7 @@ class AlertSink:
             Each with its record's arrival in epoch milliseconds.
 
         """
-        messages = [
-            _Message(alert, sentence(alert), arrived_ms // 1000 + self._retention_seconds)
-            for alert, arrived_ms in alerts
-        ]
+        messages = [_Message(alert, arrived_ms // 1000 + self._retention_seconds) for alert, arrived_ms in alerts]
         for start in range(0, len(messages), _BATCH):
             batch = messages[start : start + _BATCH]
             persist(partial(self._send, batch), about=f"topic {self._topic_arn}")
@@ -131,23 +125,6 @@ class AlertSink:
         self._putter.put_all(self._table, [msgspec.json.encode(item).decode() for item in items])
 
 
-def sentence(alert: Alert) -> str:
-    """Say in one sentence what happened, in at most 140 characters."""
-    symbol, price = alert.symbol, decimal_text(alert.price)
-    value, threshold = (significant_text(Decimal(units).scaleb(-9)) for units in (alert.value, alert.threshold))
-    up = alert.direction == "up"
-    return {
-        "sma_cross": f"{symbol} at {price}: the fast average {value} crossed {'above' if up else 'below'} "
-        f"the slow one {threshold} ({'buy' if up else 'sell'}).",
-        "price_move": f"{symbol} at {price} is {value.lstrip('-')} % {'above' if up else 'below'} the previous close.",
-        # a price that stands still can be far from the returns before it, so nothing is said of its direction
-        "z_score": f"{symbol} at {price}: its last return is {value} standard deviations from the mean.",
-        "bollinger": f"{symbol} at {price} is {'above' if up else 'below'} its Bollinger band ({threshold}).",
-        "volume_spike": f"{symbol} at {price}: volume is {value} times the mean.",
-        "price_level": f"{symbol} at {price} is {'above' if up else 'below'} {threshold}.",
-    }[alert.rule][:_SMS_LENGTH]
-
-
 def _fields(message: _Message) -> Iterator[tuple[str, str, str]]:
     """Name, DynamoDB kind and text of what table and message have in common."""
     alert = message.alert
@@ -157,10 +134,11 @@ def _fields(message: _Message) -> Iterator[tuple[str, str, str]]:
     yield "rule", "S", alert.rule
     yield "direction", "S", alert.direction
     yield "severity", "S", alert.severity
+    yield "kind", "S", alert.kind
     yield "price", "N", decimal_text(alert.price)
     yield "value", "N", decimal_text(alert.value)
     yield "threshold", "N", decimal_text(alert.threshold)
-    yield "message", "S", message.text
+    yield "message", "S", alert.sentence
 
 
 def _item(message: _Message, status: str) -> dict[str, dict[str, str]]:
@@ -177,11 +155,11 @@ def _entry(key: str, message: _Message) -> dict[str, Any]:
         "Id": key,
         "Subject": f"[{alert.severity}] {alert.symbol}: {alert.rule} {alert.direction}",
         "Message": msgspec.json.encode(
-            {"default": body, "email": f"{message.text}\n\n{alert.alert_id}\n", "sms": message.text}
+            {"default": body, "email": f"{message.alert.sentence}\n\n{alert.alert_id}\n", "sms": message.alert.sentence}
         ).decode(),
         "MessageStructure": "json",
         "MessageAttributes": {
             name: {"DataType": "String", "StringValue": getattr(alert, name)}
-            for name in ("symbol", "rule", "direction", "severity")
+            for name in ("symbol", "rule", "direction", "severity", "kind")
         },
     }

@@ -13,9 +13,10 @@ import msgspec
 
 from common.tick import timestamp_of
 from consumer.backpressure import persist
+from consumer.detection import Column
 from consumer.protocol import Record
 from consumer.sinks.packing import GzipLines, ParquetRows
-from consumer.sinks.row import Column, Row
+from consumer.sinks.row import Row
 
 MAX_CHUNK_BYTES = 16 * 1024 * 1024
 

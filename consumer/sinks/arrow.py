@@ -9,7 +9,7 @@ from arro3.core import Array, DataType, RecordBatch, Table, list_array
 from arro3.io import read_ipc_stream, write_ipc_stream, write_parquet
 
 from common.tick import decimal_text
-from consumer.sinks.row import Column
+from consumer.detection import Column
 
 _UNIQUE = ("timestamp", "price", "change", "change_percent", "volume", "sequence_number")
 """Columns whose values hardly come twice: looking for those that do takes time, and saves no room."""

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from isal import isal_zlib
 
-from consumer.sinks.row import Column, Row
+from consumer.detection import Column
+from consumer.sinks.row import Row
 
 _BLOCK = 1000
 """So many records wait as they are, then they are packed. Part of the format: other blocks would be other bytes."""

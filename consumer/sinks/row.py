@@ -3,35 +3,18 @@
 from collections.abc import Iterable, Sequence
 from itertools import repeat
 from math import nan
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from common.tick import Tick, decimal_text, timestamp_of
-from consumer.detection import Detection, Rules
-from consumer.detection.detector import change_percent
+from consumer.detection import Column, Detection
+from consumer.detection.rounding import change_percent
 from consumer.protocol import Record
-
-
-class Column(NamedTuple):
-    """``kind`` is DynamoDB's (S, N, SS, BOOL); ``places`` are the decimals of a number.
-
-    ``name`` is the attribute's. ``archived_name`` is the archive's, where it is another: Athena's table has the same
-    columns whatever the windows' sizes are.
-    """
-
-    name: str
-    kind: str
-    places: int = 0
-    archived_name: str | None = None
-
 
 Row = tuple[Any, ...]
 """Values in the order of the columns: text for S, an integer in units of 10^-places for N, a tuple of text for SS, True
 for BOOL, None for absent."""
-
-_NO_INDICATORS = (None,) * 8
-"""From the averages to the trend."""
 
 _OF_SESSION = ("open", "high", "low", "previous_close")
 _MOST_TEXTS = 4 * 20_000
@@ -47,14 +30,14 @@ class RowWriter:
     ----------
     shard_id
         The shard that the ticks came from.
-    rules
-        Their window sizes are in the names of the averages' attributes.
+    of_rules
+        The columns that the rules add.
     retention_days
         After how many days, counted from a tick's arrival, its row expires.
 
     """
 
-    def __init__(self, shard_id: str, rules: Rules, retention_days: int) -> None:
+    def __init__(self, shard_id: str, of_rules: Sequence[Column], retention_days: int) -> None:
         self.columns = (
             Column("symbol", "S"),
             Column("timestamp", "S"),
@@ -67,14 +50,9 @@ class RowWriter:
             Column("change_percent", "N", 6),
             Column("volume", "N"),
             Column("source", "S"),
-            Column(f"sma_{rules.sma_fast}", "N", 9, "sma_fast"),
-            Column(f"sma_{rules.sma_slow}", "N", 9, "sma_slow"),
-            Column("z_score", "N", 6),
-            Column("bollinger_upper", "N", 9),
-            Column("bollinger_lower", "N", 9),
+            *of_rules,
             Column("anomalies", "SS"),
             Column("suppressed", "SS"),
-            Column("trend", "S"),
             Column("late", "BOOL"),
             Column("conflict", "BOOL"),
             Column("misplaced", "BOOL"),
@@ -87,6 +65,7 @@ class RowWriter:
             Column("expires_at", "N"),
         )
         self._order = sorted(range(len(self.columns)), key=lambda index: not _is_wrapped(self.columns[index]))
+        self._no_indicators = (None,) * (len(of_rules) + 2)  # and neither anomalies nor suppressed ones
         self._shard_id = shard_id
         self._retention_seconds = retention_days * 24 * 3600
         self._arrived_ms, self._arrived_at = -1, ""
@@ -95,29 +74,23 @@ class RowWriter:
     def accepted(self, tick: Tick, detection: Detection, record: Record) -> Row:
         """Row of a tick that detection saw."""
         alerts = detection.alerts
-        indicators = (
-            detection.sma_fast,
-            detection.sma_slow,
-            detection.z_score,
-            detection.bollinger_upper,
-            detection.bollinger_lower,
+        fired = (
             tuple(alert.rule for alert in alerts) if alerts else None,
             tuple(alert.rule for alert in alerts if alert.suppressed) or None if alerts else None,
-            (None, "up", "down")[detection.sides[0]],
         )
-        return self._row(tick, record, indicators, (None, None, None))
+        return self._row(tick, record, (*detection.values, *fired), (None, None, None))
 
     def late(self, tick: Tick, record: Record) -> Row:
         """Row of a tick that came after a later one: stored, but not seen by detection."""
-        return self._row(tick, record, _NO_INDICATORS, (True, None, None))
+        return self._row(tick, record, self._no_indicators, (True, None, None))
 
     def conflict(self, tick: Tick, record: Record) -> Row:
         """Row of a tick that has another price than the one whose place it would take: for the archive only."""
-        return self._row(tick, record, _NO_INDICATORS, (None, True, None))
+        return self._row(tick, record, self._no_indicators, (None, True, None))
 
     def misplaced(self, tick: Tick, record: Record) -> Row:
         """Row of a tick that came on another shard than its partition key's: stored, but not seen by detection."""
-        return self._row(tick, record, _NO_INDICATORS, (None, None, True))
+        return self._row(tick, record, self._no_indicators, (None, None, True))
 
     def _row(self, tick: Tick, record: Record, indicators: tuple[Any, ...], flags: tuple[Any, ...]) -> Row:
         """Put a row together: ``flags`` tell that it is late, a conflict, misplaced."""
@@ -134,7 +107,7 @@ class RowWriter:
             tick.low,
             close,
             None if close is None else price - close,
-            change_percent(tick),
+            None if close is None else change_percent(price, close),
             tick.volume,
             tick.source,
             *indicators,

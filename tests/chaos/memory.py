@@ -40,7 +40,7 @@ _CONFIG = ShardConfig(
     archive_seconds=60,
     max_clock_skew_seconds=300,
     retention_days=30,
-    rules=Rules(alert_threshold=Decimal(104)),
+    rules=Rules.of(alert_threshold=Decimal(104)),
 )
 _ENVIRONMENT = {
     "TICKERTAPE_SHARD_CONFIG": msgspec.json.encode(_CONFIG).decode(),

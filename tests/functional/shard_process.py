@@ -172,7 +172,7 @@ def config(monkeypatch: pytest.MonkeyPatch) -> Iterator[ShardConfig]:
             archive_seconds=ARCHIVE_SECONDS,
             max_clock_skew_seconds=300,
             retention_days=30,
-            rules=Rules(alert_cooldown_seconds=30),
+            rules=Rules.of(alert_cooldown_seconds=30),
         )
 
 

@@ -129,7 +129,7 @@ def test_nothing_is_done_after_a_dropped_batch(
 def test_catalog_describes_what_is_archived(config: ShardConfig, stores: Stores, windows: tuple[int, int]) -> None:
     """Athena's tables name the folders, columns and types of the archive, whatever the windows' sizes are."""
     fast, slow = windows
-    config = replace(config, rules=Rules(sma_fast=fast, sma_slow=slow))
+    config = replace(config, rules=Rules.of(sma_fast=fast, sma_slow=slow))
     run(config, batch([*ticks(60), record(b"no tick", 60, START + timedelta(seconds=59)), *ticks(1, 61)]))
 
     tables = {
@@ -268,7 +268,7 @@ def test_cooldown_reaches_over_a_restart(config: ShardConfig, stores: Stores) ->
         moment = START + timedelta(seconds=number)
         return record(quote(price, moment), number, moment)
 
-    rules = Rules(alert_threshold=Decimal(100), alert_cooldown_seconds=30)
+    rules = Rules.of(alert_threshold=Decimal(100), alert_cooldown_seconds=30)
     with_level = replace(config, archive_seconds=1, rules=rules)
     first = run(with_level, batch([level(0, 99), level(1, 101), level(2, 99)]))
     run(with_level, batch([level(3, 101), level(30, 99), level(31, 101)]), after=first)
@@ -282,7 +282,7 @@ def test_cooldown_reaches_over_a_restart(config: ShardConfig, stores: Stores) ->
 @pytest.mark.parametrize("symbol", ["M&M.NS", "NIFTY_FIN_SERVICE.NS", "^GSPC", "_&_"])
 def test_any_symbol_reaches_every_store(config: ShardConfig, stores: Stores, symbol: str) -> None:
     """A symbol with unusual characters is a key in the tables, text in the archive and an attribute of messages."""
-    levels = replace(config, rules=Rules(price_levels={symbol: Decimal(98)}))
+    levels = replace(config, rules=Rules.of(price_levels={symbol: Decimal(98)}))
     moments = [START + timedelta(seconds=second) for second in (0, 1)]
     quotes = [quote(price, at, symbol) for price, at in zip((97, 99), moments, strict=True)]
     run(levels, batch([record(data, i, START) for i, data in enumerate(quotes)]), {"action": "shardEnded"})
@@ -310,7 +310,7 @@ def test_duplicates_late_ticks_and_conflicts(
         for number, (price, at) in enumerate(zip(prices, moments, strict=True))
     ]
     ends = [batch([]), {"action": "shardEnded"}]
-    with_fast = replace(config, rules=Rules(sma_fast=3, sma_slow=4))
+    with_fast = replace(config, rules=Rules.of(sma_fast=3, sma_slow=4))
     run(with_fast, batch(records), *ends)
     objects = stores.objects()
     for start, cut in ((0, 0), (0, 3), (0, 4), (0, 5), (0, 8)):  # replays, whose first batches end elsewhere
@@ -360,7 +360,7 @@ def test_thin_rows_are_the_first_of_their_seconds_and_what_fired(
     """ROW_SECONDS=2: wherever a process dies, the table has the same few rows, and the archive has every tick."""
     caplog.set_level(logging.INFO)
     records = _thin_ticks()
-    thin = replace(config, row_seconds=2, archive_seconds=10, rules=Rules(alert_cooldown_seconds=0))
+    thin = replace(config, row_seconds=2, archive_seconds=10, rules=Rules.of(alert_cooldown_seconds=0))
     first = run(thin, *in_batches(records[:crash], 11))
     run(thin, *in_batches(records[crash:], 40), {"action": "shardEnded"}, after=first)
 

@@ -275,7 +275,7 @@ def test_other_numbers_cost_what_does_not_fit(
     first: dict[str, bool],
 ) -> None:
     """Windows keep the newest values that they have room for, and are full when they have as many as they need."""
-    row = _states(config, stores, Rules(**before), Rules(**after))[0]
+    row = _states(config, stores, Rules.of(**before), Rules.of(**after))[0]
 
     assert {name: name in row for name in first} == first
     (told,) = (vars(entry) for entry in caplog.records if entry.message == "snapshot_of_other_rules")
@@ -285,23 +285,23 @@ def test_other_numbers_cost_what_does_not_fit(
 @pytest.mark.parametrize(
     ("after", "fires"),
     [
-        (Rules(alert_threshold=Decimal(90)), False),  # as before: the price is above it, and was
-        (Rules(alert_threshold=Decimal(102)), False),  # below another level: that is a starting point, no crossing
-        (Rules(alert_threshold=Decimal(90), price_levels={"KO": Decimal(1)}), False),
-        (Rules(alert_threshold=Decimal(100)), False),
+        (Rules.of(alert_threshold=Decimal(90)), False),  # as before: the price is above it, and was
+        (Rules.of(alert_threshold=Decimal(102)), False),  # below another level: that is a starting point, no crossing
+        (Rules.of(alert_threshold=Decimal(90), price_levels={"KO": Decimal(1)}), False),
+        (Rules.of(alert_threshold=Decimal(100)), False),
     ],
 )
 def test_other_numbers_fire_nothing(config: ShardConfig, stores: Stores, after: Rules, *, fires: bool) -> None:
     """That a level was moved to the price's other side is no alert."""
-    rows = _states(config, stores, Rules(alert_threshold=Decimal(90)), after)
+    rows = _states(config, stores, Rules.of(alert_threshold=Decimal(90)), after)
 
     assert any("price_level" in row.get("anomalies", ()) for row in rows) is fires
 
 
 def test_a_level_that_stays_is_remembered(config: ShardConfig, stores: Stores) -> None:
     """Another symbol's level may change: a crossing during the restart is an alert all the same."""
-    before = Rules(price_levels={"AAPL": Decimal("101.5"), "KO": Decimal(1)})
-    after = Rules(price_levels={"AAPL": Decimal("101.5"), "KO": Decimal(2)})
+    before = Rules.of(price_levels={"AAPL": Decimal("101.5"), "KO": Decimal(1)})
+    after = Rules.of(price_levels={"AAPL": Decimal("101.5"), "KO": Decimal(2)})
     row = _states(config, stores, before, after)[0]
 
     assert row["anomalies"] == {"price_level"}

@@ -78,7 +78,7 @@ def test_peers_are_compared_or_skipped_with_a_word() -> None:
 @pytest.mark.parametrize("place", range(5))
 def test_a_peer_that_does_other_work_is_found(place: int) -> None:
     """Each of the numbers is compared, and none may be missing."""
-    detections = [Detection(10**9, 2 * 10**9, 10**6, 3 * 10**9, 10**9, (0, 0, 0, 0, 0, 0))] * 4
+    detections = [Detection([10**9, 2 * 10**9, None, 10**6, 3 * 10**9, 10**9])] * 4
     numbers_of_ours = [1.0, 2.0, 3.0, 1.0, 1.0]
     same = (1.0, 2.0, 3.0, 1.0, 1.0)
     check("same", [same] * 4, detections)

@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from common.errors import UserError
-from common.settings import read_settings
 from common.tick import Tick
 from consumer.config import ShardConfig
+from consumer.rule_settings import read_with_numbers
 from consumer.settings import ConsumerSettings
 from infra.local.processes import Child, await_line
 from infra.local.stack import Stack, deploy, use_endpoint
@@ -114,7 +114,7 @@ def _table_inputs(stack: Stack) -> dict[str, Any]:
 def _config(stack: Stack) -> ShardConfig:
     os.environ.update(stack.environment())
     flags = ["--archive-seconds=60", "--sma-fast=3", "--sma-slow=7"]
-    return read_settings(ConsumerSettings, flags, "consume").shard_config()
+    return read_with_numbers(ConsumerSettings, flags, "consume").shard_config()
 
 
 def _payloads(start: datetime) -> list[bytes]:

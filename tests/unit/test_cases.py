@@ -1,17 +1,14 @@
 """Files as people have them: the rows, the numbers and the alerts that come of them."""
 
-from collections import defaultdict
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from common.settings import read_settings
 from common.tick import TickDecoder, decimal_text, encode
-from consumer.detection import Detector, Rules
+from consumer.detection import Detector, Rules, SymbolState
 from consumer.protocol import Record
-from consumer.sinks.alerts import sentence
 from consumer.sinks.row import RowWriter
 from producer.feeds.replay import Replay, open_feed
 from producer.settings import ProducerSettings
@@ -34,13 +31,14 @@ def test_case(case: Case) -> None:
     """Every row, number and alert of the case is right, from the file to the row that is stored."""
     feed = replay(case.path, case.symbol, *case.flags)
     detector, decoder = Detector(Rules()), TickDecoder(300)
-    writer = RowWriter("shardId-000000000000", detector.rules, 30)
-    states: dict[str, Any] = defaultdict(detector.new_state)
+    writer = RowWriter("shardId-000000000000", detector.columns, 30)
+    states: dict[str, SymbolState] = {}
     rows, alerts, suppressed = [], [], 0
     for tick in feed:
         data = encode(tick)
         tick = decoder.decode(data, _ARRIVED_MS)  # noqa: PLW2901  (as the consumer reads it)
-        detection = detector.detect(states[tick.symbol], tick)
+        state = states.setdefault(tick.symbol, detector.new_state(tick.symbol))
+        detection = detector.detect(state, tick)
         record = Record(data, tick.symbol, "1", 0, _ARRIVED_MS)
         item = writer.item(writer.accepted(tick, detection, record))
         rows.append({name: value for name, typed in item.items() for value in typed.values()})
@@ -50,7 +48,7 @@ def test_case(case: Case) -> None:
                 "symbol": alert.symbol,
                 "alert_id": alert.alert_id,
                 "direction": alert.direction,
-                "message": sentence(alert),
+                "message": alert.sentence,
                 **{name: Decimal(decimal_text(getattr(alert, name))) for name in ("price", "value", "threshold")},
             }
             for alert in detection.alerts

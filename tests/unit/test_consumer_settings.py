@@ -5,10 +5,10 @@ from decimal import Decimal
 import pytest
 
 from common.errors import SettingsError
-from common.settings import read_settings
 from consumer import config
 from consumer.daemon import kcl_properties
-from consumer.detection import Rules
+from consumer.detection import RULES, Rules
+from consumer.rule_settings import read_with_numbers
 from consumer.settings import ConsumerSettings
 
 REQUIRED = ["--archive-bucket", "bucket", "--alert-topic-arn", "arn:aws:sns:eu-central-1:1:alerts"]
@@ -16,7 +16,7 @@ REQUIRED = ["--archive-bucket", "bucket", "--alert-topic-arn", "arn:aws:sns:eu-c
 
 def read(*arguments: str) -> ConsumerSettings:
     """Read settings as the command does."""
-    return read_settings(ConsumerSettings, [*REQUIRED, *arguments], "consume")
+    return read_with_numbers(ConsumerSettings, [*REQUIRED, *arguments], "consume")
 
 
 def test_defaults_are_the_rules_defaults() -> None:
@@ -28,18 +28,20 @@ def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
     """One name is both: --sma-fast beats SMA_FAST, which beats the default."""
     monkeypatch.setenv("SMA_FAST", "7")
     monkeypatch.setenv("SMA_SLOW", "30")
-    settings = read("--sma-fast", "9")
-    assert (settings.sma_fast, settings.sma_slow) == (9, 30)
+    assert read("--sma-fast", "9").chosen_rules().numbers == {"sma_fast": 9, "sma_slow": 30}
 
 
 def test_levels_are_read_from_json(monkeypatch: pytest.MonkeyPatch) -> None:
     """Symbols are folded to upper case, levels keep their decimals."""
     monkeypatch.setenv("PRICE_LEVELS", '{"aapl": 200.05, "m&m.ns": 98, "nifty_fin_service.ns": 0.5}')
-    assert read().price_levels == {
-        "AAPL": Decimal("200.05"),
-        "M&M.NS": Decimal(98),
-        "NIFTY_FIN_SERVICE.NS": Decimal("0.5"),
-    }
+    (rule,) = (rule for rule in RULES if rule.name == "price_level")
+    assert read().chosen_rules().numbers_of(rule) == rule.numbers(
+        price_levels={
+            "AAPL": Decimal("200.05"),
+            "M&M.NS": Decimal(98),
+            "NIFTY_FIN_SERVICE.NS": Decimal("0.5"),
+        }
+    )
 
 
 def test_names_of_other_producers_reach_the_shards(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +86,7 @@ def test_a_wrong_setting_is_named_in_one_line(arguments: list[str], words: list[
 def test_required_settings_are_named_when_missing() -> None:
     """Without a bucket and a topic nothing can start."""
     with pytest.raises(SettingsError, match=r"ARCHIVE_BUCKET.*ALERT_TOPIC_ARN"):
-        read_settings(ConsumerSettings, [], "consume")
+        read_with_numbers(ConsumerSettings, [], "consume")
 
 
 def test_a_shards_process_receives_what_was_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ from benchmarks.cost import (
     process,
 )
 from consumer.daemon import kcl_properties
-from consumer.detection import Rules
+from consumer.detection import Detector, Rules
 from consumer.settings import ConsumerSettings
 from consumer.sinks.row import RowWriter
 from infra.templates import ROOT
@@ -142,7 +142,7 @@ def test_the_failover_time_is_the_consumers(monkeypatch: pytest.MonkeyPatch) -> 
 )
 def test_a_row_is_as_large_as_dynamodb_says(name: str, value: object, size: int) -> None:
     """Names and texts count as UTF-8; numbers take a byte, one for two significant digits and one for a minus."""
-    columns = RowWriter("", Rules(), 1).columns
+    columns = RowWriter("", Detector(Rules()).columns, 1).columns
     row = tuple(value if column.name == name else None for column in columns)
     assert item_bytes(row) == len(name) + size
 

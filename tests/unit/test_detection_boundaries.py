@@ -16,9 +16,10 @@ from consumer.detection import Alert, Detection, Detector, Rules, SavedState, Sy
 from consumer.protocol import Record
 from consumer.sinks.row import RowWriter
 from tests import oracle
+from tests.detecting import Seen, see_all
 
 START_MS = 1_689_000_000_000
-QUIET = Rules(alert_cooldown_seconds=0)
+QUIET = Rules.of(alert_cooldown_seconds=0)
 _FAR = Decimal(10**9)
 
 
@@ -33,15 +34,13 @@ def tick(price: str | int, *, close: str | int | None = None, volume: int | None
     )
 
 
-def detect(ticks: Iterable[Tick], rules: Rules = QUIET) -> list[Detection]:
+def detect(ticks: Iterable[Tick], rules: Rules = QUIET) -> list[Seen]:
     """Detect over ticks of one symbol; each is a second later than the one before unless it says so itself."""
-    detector, found = Detector(rules), []
-    state = detector.new_state()
+    ticks = list(ticks)
     for second, one in enumerate(ticks):
         if one.timestamp == timestamp_of(START_MS):
             one.timestamp = timestamp_of(START_MS + 1000 * second)
-        found.append(detector.detect(state, one))
-    return found
+    return see_all(ticks, rules)
 
 
 def alerts_of(rule: str, ticks: Iterable[Tick], rules: Rules = QUIET) -> list[tuple[int, Alert]]:
@@ -61,7 +60,7 @@ def directions(rule: str, ticks: Iterable[Tick], rules: Rules = QUIET) -> list[t
 
 # --- sma_cross ------------------------------------------------------------------------------------
 
-CROSS = Rules(sma_fast=1, sma_slow=2, alert_cooldown_seconds=0, bollinger_width=_FAR)
+CROSS = Rules.of(sma_fast=1, sma_slow=2, alert_cooldown_seconds=0, bollinger_width=_FAR)
 """SMA-1 minus SMA-2 is half of the last step: its sign is the step's."""
 
 
@@ -74,7 +73,7 @@ def test_sma_cross_first_side_fires_nothing() -> None:
 def test_sma_cross_needs_both_windows_full() -> None:
     """The slow window counts the current tick: with twenty there is a side, with nineteen none."""
     found = detect(map(tick, [1] * 18 + [2, 1, 1]))
-    assert [detection.sides[0] for detection in found[18:]] == [0, 1, 1]
+    assert [detection.sides["sma_cross"] for detection in found[18:]] == [0, 1, 1]
 
 
 def test_sma_cross_equality_keeps_the_last_side() -> None:
@@ -142,7 +141,7 @@ def test_price_move_starts_anew_with_another_previous_close() -> None:
     ticks = [tick(105, close=100), tick(210, close=200), tick(209, close=200), tick("104.5", close=100)]
     found = detect(ticks)
     assert [[alert.rule for alert in detection.alerts] for detection in found[:2]] == [["price_move"]] * 2
-    assert [detection.sides[1] for detection in found] == [1, 1, 1, 0]
+    assert [detection.sides["price_move"] for detection in found] == [1, 1, 1, 0]
 
 
 def test_price_move_without_previous_close_is_none() -> None:
@@ -160,7 +159,7 @@ def test_price_move_carries_percent_and_signed_limit() -> None:
 
 # --- z_score --------------------------------------------------------------------------------------
 
-Z = Rules(
+Z = Rules.of(
     z_score_window=2,
     z_score_threshold=Decimal(3),
     alert_cooldown_seconds=0,
@@ -188,22 +187,22 @@ def test_z_score_is_of_this_return_against_the_ones_before() -> None:
 def test_z_score_needs_a_full_window_of_earlier_returns() -> None:
     """Two earlier returns need three earlier prices: the third return is the first to have a z-score."""
     found = detect(map(tick, ["1", "1.1", "0.99", "1"]), Z)
-    assert [detection.z_score is None for detection in found] == [True, True, True, False]
+    assert [detection.values["z_score"] is None for detection in found] == [True, True, True, False]
     default = detect(tick(1 + index % 2) for index in range(22))
-    assert [index for index, detection in enumerate(default) if detection.z_score is not None] == [21]
+    assert [index for index, detection in enumerate(default) if detection.values["z_score"] is not None] == [21]
 
 
 def test_z_score_without_deviation_is_absent() -> None:
     """When all earlier returns are equal there is no z-score, however large the jump."""
     found = detect(map(tick, ["1", "1", "1", "9"]), Z)
-    assert (found[3].z_score, found[3].sides[2]) == (None, 0)
+    assert (found[3].values["z_score"], found[3].sides["z_score"]) == (None, 0)
 
 
 # --- bollinger ------------------------------------------------------------------------------------
 
 
 def _band_rules(width: Decimal) -> Rules:
-    return Rules(sma_fast=1, sma_slow=2, bollinger_width=width, alert_cooldown_seconds=0)
+    return Rules.of(sma_fast=1, sma_slow=2, bollinger_width=width, alert_cooldown_seconds=0)
 
 
 @pytest.mark.parametrize(
@@ -222,8 +221,8 @@ def test_bollinger_boundary_is_strict(width: str, prices: list[int], fired: list
 
 def test_bollinger_at_two_deviations() -> None:
     """With the default width: of five prices, four equal, the odd one is exactly two σ from the mean; of six, more."""
-    five = Rules(sma_fast=2, sma_slow=5, alert_cooldown_seconds=0)
-    six = Rules(sma_fast=2, sma_slow=6, alert_cooldown_seconds=0)
+    five = Rules.of(sma_fast=2, sma_slow=5, alert_cooldown_seconds=0)
+    six = Rules.of(sma_fast=2, sma_slow=6, alert_cooldown_seconds=0)
     assert directions("bollinger", map(tick, [1, 1, 1, 1, 2]), five) == []
     assert directions("bollinger", map(tick, [2, 2, 2, 2, 1]), five) == []
     assert directions("bollinger", map(tick, [1, 1, 1, 1, 1, 2]), six) == [(5, "up")]
@@ -233,8 +232,8 @@ def test_bollinger_at_two_deviations() -> None:
 def test_bollinger_of_a_flat_line_is_none() -> None:
     """A price that never moved is on both bands."""
     found = detect([tick(1)] * 20)
-    assert found[19].sides[3] == 0
-    assert (found[19].bollinger_upper, found[19].bollinger_lower) == (1_000_000_000, 1_000_000_000)
+    assert found[19].sides["bollinger"] == 0
+    assert (found[19].values["bollinger_upper"], found[19].values["bollinger_lower"]) == (1_000_000_000, 1_000_000_000)
 
 
 def test_bollinger_carries_price_and_band() -> None:
@@ -245,7 +244,7 @@ def test_bollinger_carries_price_and_band() -> None:
     assert index == 19
     assert alert.value == 2_000_000_000
     assert abs(alert.threshold - upper) <= 1
-    assert alert.threshold == detect(map(tick, prices))[19].bollinger_upper
+    assert alert.threshold == detect(map(tick, prices))[19].values["bollinger_upper"]
 
 
 # --- volume_spike ---------------------------------------------------------------------------------
@@ -301,7 +300,7 @@ def test_half_of_the_volume_is_exact(half: tuple[int, int]) -> None:
     ticks = _with_volumes([0, *[before * 2**40] * 20, now * 2**40])
     expected = [(21, "up")] if fell_by_half and now else []
     assert (
-        directions("volume_spike", ticks, Rules(volume_spike_ratio=Decimal("0.1"), alert_cooldown_seconds=0))
+        directions("volume_spike", ticks, Rules.of(volume_spike_ratio=Decimal("0.1"), alert_cooldown_seconds=0))
         == expected
     )
 
@@ -342,7 +341,7 @@ def test_volume_spike_is_edge_triggered_and_carries_its_ratio() -> None:
 
 
 def _level(price_levels: dict[str, Decimal], threshold: Decimal | None = None) -> Rules:
-    return Rules(price_levels=price_levels, alert_threshold=threshold, alert_cooldown_seconds=0)
+    return Rules.of(price_levels=price_levels, alert_threshold=threshold, alert_cooldown_seconds=0)
 
 
 def test_price_level_boundary() -> None:
@@ -382,7 +381,7 @@ def _sent(seconds: Sequence[int], cooldown: int = 300) -> list[bool]:
         for second in seconds
         for one in (tick(100, close=100, second=second - 1), tick(105, close=100, second=second))
     ]
-    found = alerts_of("price_move", ticks, Rules(alert_cooldown_seconds=cooldown))
+    found = alerts_of("price_move", ticks, Rules.of(alert_cooldown_seconds=cooldown))
     assert len(found) == len(seconds)
     return [not alert.suppressed for _, alert in found]
 
@@ -445,13 +444,13 @@ def _alert_row(alert: Alert) -> dict[str, Any]:
 
 
 def _same_settings(rules: Rules) -> oracle.Settings:
-    return oracle.Settings(**{name: getattr(rules, name) for name in Rules.__struct_fields__})
+    return oracle.Settings(**rules.numbers, alert_cooldown_seconds=rules.alert_cooldown_seconds)
 
 
 def _assert_equal_to_oracle(ticks: Sequence[Tick], rules: Rules, *, restart_at: int | None = None) -> None:
     expected = oracle.expect([oracle.Record(encode(one), START_MS + 10**9) for one in ticks], _same_settings(rules))
-    detector, writer = Detector(rules), RowWriter("shardId-000000000000", rules, 30)
-    state = detector.new_state()
+    detector, writer = Detector(rules), RowWriter("shardId-000000000000", Detector(rules).columns, 30)
+    state = detector.new_state("A")
     alerts: list[Alert] = []
     for index, one in enumerate(ticks):
         if index == restart_at:
@@ -467,7 +466,7 @@ def _assert_equal_to_oracle(ticks: Sequence[Tick], rules: Rules, *, restart_at: 
 def _rebuilt(detector: Detector, state: SymbolState) -> SymbolState:
     """Write the state as a snapshot has it, and read it again."""
     if state.last is None:
-        return detector.new_state()
+        return detector.new_state("A")
     saved = msgspec.msgpack.encode(detector.save(state))
     return detector.restore(state.last.symbol, msgspec.msgpack.decode(saved, type=SavedState), detector.rules)
 
@@ -491,7 +490,7 @@ def _sequences(draw: st.DrawFn, prices: st.SearchStrategy[int], length: int) -> 
 
 
 _small_rules = st.builds(
-    Rules,
+    Rules.of,
     sma_fast=st.integers(1, 2),
     sma_slow=st.integers(3, 5),
     price_move_percent=st.sampled_from([Decimal(5), Decimal("7.5")]),

@@ -46,7 +46,7 @@ def test_twenty_thousand_symbols_come_back_from_one_snapshot() -> None:
 @pytest.mark.parametrize("extreme", [1, 9_200_000_000 * 10**9 - 1])
 def test_returns_larger_than_64_bits_come_back(extreme: int) -> None:
     """From the smallest price to the largest one a return has 28 digits."""
-    detector = Detector(Rules(z_score_window=2))
+    detector = Detector(Rules.of(z_score_window=2))
     shard, successor = Memory(detector, 30), Memory(detector, 30)
     for second, price in enumerate([1, 9_200_000_000 * 10**9 - 1, 5]):
         see(shard, detector, "A", second, price)
@@ -57,23 +57,23 @@ def test_returns_larger_than_64_bits_come_back(extreme: int) -> None:
 def test_the_most_silent_symbol_goes_after_a_restart_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """The order in which symbols were silent comes back with them."""
     monkeypatch.setattr(memory, "_MOST_SYMBOLS", 3)
-    detector = Detector(Rules(sma_fast=2))
+    detector = Detector(Rules.of(sma_fast=2))
     shard, successor = Memory(detector, 30), Memory(detector, 30)
     for second, name in enumerate("ABCA"):
         see(shard, detector, name, second, 5)
     successor.load(shard.save())
     for each in (shard, successor):
-        averages = [see(each, detector, name, second, 5).sma_fast for second, name in enumerate("DACB", start=4)]
+        averages = [see(each, detector, name, second, 5).values[0] for second, name in enumerate("DACB", start=4)]
         assert averages == [None, 5, 5, None]
         assert each.forgotten == 2
 
 
 def test_changed_numbers_are_named() -> None:
     """Who takes up a snapshot learns which of the rules' numbers it was not made with."""
-    old, new = Detector(Rules()), Detector(Rules(sma_fast=4, alert_threshold=Decimal(3)))
+    old, new = Detector(Rules()), Detector(Rules.of(sma_fast=4, alert_threshold=Decimal(3)))
     shard = Memory(old, 30)
     see(shard, old, "A", 0, 5)
-    assert Memory(new, 30).load(shard.save()) == ["sma_fast", "alert_threshold"]
+    assert Memory(new, 30).load(shard.save()) == ["alert_threshold", "sma_fast"]
 
 
 def test_an_empty_memory_comes_back_empty() -> None:

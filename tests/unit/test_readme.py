@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from common.settings import CommandSettings, read_settings
+from consumer.rule_settings import with_numbers
 from consumer.settings import ConsumerSettings
 from infra.local.settings import LocalSettings
 from infra.templates import STACK, TEMPLATES, Template, read, services
@@ -42,7 +43,9 @@ def test_there_are_runs_to_check() -> None:
     assert len(_runs()) >= 4
 
 
-@pytest.mark.parametrize(("command", "kind"), [("producer", ProducerSettings), ("consumer", ConsumerSettings)])
+@pytest.mark.parametrize(
+    ("command", "kind"), [("producer", ProducerSettings), ("consumer", with_numbers(ConsumerSettings))]
+)
 def test_settings_in_the_readme_exist(command: str, kind: type[CommandSettings]) -> None:
     """Each variable in the README's tables is a setting of that command."""
     names = _table(command)

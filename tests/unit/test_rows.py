@@ -11,12 +11,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from consumer.detection import Rules
+from consumer.detection import Column, Detector, Rules
 from consumer.sinks import packing, row
 from consumer.sinks.packing import ParquetRows
-from consumer.sinks.row import Column, Row, RowWriter
+from consumer.sinks.row import Row, RowWriter
 
-WRITER = RowWriter("shardId-000000000000", Rules(), 30)
+WRITER = RowWriter("shardId-000000000000", Detector(Rules()).columns, 30)
 COLUMNS = WRITER.columns
 INT64 = 2**63
 

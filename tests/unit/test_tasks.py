@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import SettingsError
+from consumer.rule_settings import with_numbers
 from consumer.settings import ConsumerSettings
 from desk.notify.settings import NotifySettings
 from ecs.tasks import check_settings
@@ -13,7 +14,7 @@ from producer.settings import ProducerSettings
 from tests.variants import notifier
 
 TEMPLATES = pytest.mark.parametrize("path", [SERVICES, SMALL], ids=lambda path: path.stem)
-SETTINGS = (ProducerSettings, ConsumerSettings, NotifySettings)
+SETTINGS = (ProducerSettings, with_numbers(ConsumerSettings), NotifySettings)
 FIELDS = {name.upper() for kind in SETTINGS for name in kind.model_fields}
 OWN_DEFAULTS = {"ARCHIVE_SECONDS": "300", "EMBEDDED_METRICS": "false"}
 """What the small size sets for itself."""

@@ -1,0 +1,19 @@
+"""The rules: each is a class in a module of its own, and is named in one list, here."""
+
+from consumer.detection.rule import Rule
+from consumer.detection.rules.bollinger import Bollinger
+from consumer.detection.rules.price_level import PriceLevel
+from consumer.detection.rules.price_move import PriceMove
+from consumer.detection.rules.sma_cross import SmaCross
+from consumer.detection.rules.volume_spike import VolumeSpike
+from consumer.detection.rules.z_score import ZScore
+
+RULES: dict[type[Rule], bool] = {
+    SmaCross: True,
+    PriceMove: True,
+    ZScore: True,
+    Bollinger: True,
+    VolumeSpike: True,
+    PriceLevel: True,
+}
+"""All rules that come with Tickertape, and whether each is on unless RULES says otherwise."""
