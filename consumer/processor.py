@@ -8,6 +8,7 @@ batch is cut where a chunk of the archive ends, so that the snapshot there is of
 import logging
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
@@ -22,7 +23,7 @@ from common.errors import UserError
 from common.health import Pulse
 from common.tick import NotATickError, Tick, TickDecoder
 from consumer.config import ShardConfig
-from consumer.detection import Alert, Detector
+from consumer.detection import Alert, Detector, Failure
 from consumer.handover import give_up_lease
 from consumer.memory import Memory, UnusableError
 from consumer.origin import require_same_stream
@@ -122,6 +123,10 @@ class ShardProcessor:
         self._told_minute = 0
         self._seen = (0, 0)
         self._warned = False
+        self._failures = Counter[str]()
+        """How often each rule has failed since the last chunk was archived."""
+        self._failing: dict[str, int] = {}
+        """The minute in which it was last told of a rule that it fails."""
 
     @_or_exit
     def initialize(self, shard_id: str, checkpoint: str | None) -> None:
@@ -294,24 +299,35 @@ class ShardProcessor:
             return tick
         arrived_ms = record.approximate_arrival_timestamp
         symbol = self._memory.recall(tick.symbol, arrived_ms)
-        state = symbol.state
+        last = symbol.state.history.last
         try:
-            if state.last is not None and tick.timestamp <= state.last.timestamp:
-                if tick.timestamp < state.last.timestamp:
+            if last is not None and tick.timestamp <= last.timestamp:
+                if tick.timestamp < last.timestamp:
                     return _Late(tick)
-                return _DUPLICATE if tick.price == state.last.price else _Conflict(tick)
-            detection = self._detector.detect(state, tick)
+                return _DUPLICATE if tick.price == last.price else _Conflict(tick)
+            detection = self._detector.detect(symbol.state, tick)
             row = self._rows.accepted(tick, detection, record)
         except Exception as error:
             log.exception("record_failed", extra={"shard_id": self.shard_id, "sequence_number": record.sequence_number})
             return Rejected(f"processing failed: {error!r}")
         if detection.alerts:
             effects.alerts.extend((alert, arrived_ms) for alert in detection.alerts if not alert.suppressed)
+        if detection.failures:
+            self._tell_of_failures(tick, detection.failures)
         # a record may have arrived before the one that it follows: Kinesis's times are approximate
         if not self._row_ms or detection.alerts or arrived_ms - symbol.stored_ms >= self._row_ms:
             symbol.stored_ms = arrived_ms
             effects.rows.append(row)
         return row
+
+    def _tell_of_failures(self, tick: Tick, failures: Iterable[Failure]) -> None:
+        """Count a rule's failures, and tell of one a minute: it may fail on every tick."""
+        for failure in failures:
+            self._failures[failure.rule] += 1
+            if self._failing.get(failure.rule) != self._told_minute:
+                self._failing[failure.rule] = self._told_minute
+                about = {"rule": failure.rule, "symbol": tick.symbol, "timestamp": tick.timestamp}
+                log.error("rule_failed", extra={"shard_id": self.shard_id, **about, "error": failure.error})
 
     def _settle(self, record: Record, unsettled: _Unsettled) -> Row | None:
         """Give a tick's row for the archive. A late or misplaced one is stored first, unless its place is taken.
@@ -355,10 +371,12 @@ class ShardProcessor:
                 **self._archive.summary(chunk),
                 "objects": objects,
                 "symbols_forgotten": self._memory.forgotten,
+                "rule_failures": dict(self._failures),
                 "millis_behind_latest": millis_behind_latest,
             },
         )
         self._memory.forgotten = 0
+        self._failures.clear()
 
     def _checkpoint(self, checkpoint: Callable[[], None]) -> None:
         """Checkpoint, patiently."""

@@ -1,7 +1,7 @@
 """The settings of `tickertape consume`: each is a flag and an environment variable."""
 
 import msgspec
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from common.settings import FieldMap
 from consumer.config import ShardConfig
@@ -39,7 +39,6 @@ class ConsumerSettings(RuleSettings):
         {}, description='Names that other producers give to a tick\'s fields, as JSON: {"TICKER": "symbol"}.'
     )
     retention_days: int = Field(30, ge=1, description="Days after which rows expire from the tables.")
-
 
     @model_validator(mode="after")
     def _rows_are_not_thinner_than_windows(self) -> "ConsumerSettings":

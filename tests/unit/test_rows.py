@@ -101,7 +101,10 @@ def test_each_size_of_a_number(units: int) -> None:
 def test_texts_of_prices_that_were_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """More prices of sessions than are remembered: each is written as it was the first time."""
     monkeypatch.setattr(row, "_MOST_TEXTS", 5)
-    writer, rows = RowWriter("shardId-000000000000", Rules(), 30), [_ONES, _TWOS, _NONES, *_changed("open", range(20))]
+    writer, rows = (
+        RowWriter("shardId-000000000000", Detector(Rules()).columns, 30),
+        [_ONES, _TWOS, _NONES, *_changed("open", range(20))],
+    )
     written = writer.items_json(rows + rows)
     assert [json.loads(item) for item in written] == [json.loads(json.dumps(_item(each))) for each in rows + rows]
 
