@@ -73,7 +73,8 @@ def get(system: System, key: str) -> bytes:
     bucket = system.archive_bucket
 
     def attempt() -> bytes:
-        return system.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        body = system.download(key)
+        return system.s3.get_object(Bucket=bucket, Key=key)["Body"].read() if body is None else body
 
     return ask(f"object {key} of bucket {bucket}", attempt)
 

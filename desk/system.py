@@ -16,6 +16,7 @@ from common.aws import read_body_with
 from common.errors import SettingsError, UserError
 from common.settings import CommandSettings
 from desk import running
+from desk.download import Download
 from desk.rows import read_answer
 
 if TYPE_CHECKING:
@@ -96,6 +97,11 @@ class System:
         """The archive's client."""
         client: S3Client = aws.client("s3", connections=SIDE_BY_SIDE)
         return client
+
+    @cached_property
+    def download(self) -> "Callable[[str], bytes | None]":
+        """The shorter way to an object of the archive; None where only the client can tell what is wrong."""
+        return Download(self.s3, self.archive_bucket)
 
     @cached_property
     def kinesis(self) -> "KinesisClient":
