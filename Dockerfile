@@ -46,17 +46,19 @@ RUN PYTHONPATH=/build/tickertape /opt/tickertape/bin/python -m consumer.jars \
 
 
 # Less than two thirds of it: nothing needs the libraries' tests and sources in C, descriptions of four hundred other AWS
-# services, modules that nothing here imports, or the symbols of curl_cffi. pandas and numpy, which only FEED=yahoo
-# imports, are not compiled beforehand.
+# services, translations and pictures of apprise, modules that nothing here imports, or the symbols of libraries. pandas
+# and numpy, which only FEED=yahoo imports, are not compiled beforehand.
 FROM build AS lean
 WORKDIR /opt/tickertape/lib/python3.13/site-packages
 RUN find . -type d -name tests -prune -exec rm -r {} + \
     && find botocore/data -mindepth 1 -maxdepth 1 -type d \
-        -not -name dynamodb -not -name kinesis -not -name 's3' -not -name sns -not -name 'sso*' -not -name sts \
+        -not -name dynamodb -not -name kinesis -not -name 's3' -not -name sns -not -name sqs \
+        -not -name 'sso*' -not -name sts \
         -exec rm -r {} + \
     && find . -type f -regex '.*\.\(a\|c\|h\|pxd\|pxi\|pyi\|pyx\)' -delete \
-    && rm lxml/objectify*.so numpy/_core/_simd*.so \
-    && strip --strip-unneeded curl_cffi/*.so \
+    && rm -r apprise/assets apprise/cli.py apprise/i18n confluent_kafka/schema_registry \
+    && rm lxml/objectify*.so numpy/_core/_simd*.so yaml/_yaml*.so \
+    && strip --strip-unneeded confluent_kafka/*.so confluent_kafka.libs/*.so* curl_cffi/*.so \
     && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash -x '/(numpy|pandas)/' .
 RUN --mount=type=bind,from=ours,source=/build/dist,target=/build/dist \
     pip --python /opt/tickertape install --no-cache-dir --no-compile --no-index --no-deps /build/dist/*.whl \

@@ -77,6 +77,16 @@ def _sns(request: Request) -> Iterable[tuple[str, str]]:
     return [(f"sns:{request.operation.removesuffix('Batch')}", parse_qs(request.body.decode())["TopicArn"][0])]
 
 
+def _sqs(request: Request) -> Iterable[tuple[str, str]]:
+    # batches have no actions of their own
+    _, account, name = msgspec.json.decode(request.body, type=_Sqs).queue_url.rsplit("/", 2)
+    return [(f"sqs:{request.operation.removesuffix('Batch')}", f"arn:aws:sqs:{request.region}:{account}:{name}")]
+
+
+class _Sqs(msgspec.Struct, rename="pascal"):
+    queue_url: str
+
+
 def _cloudwatch(request: Request) -> Iterable[tuple[str, str, str]]:
     return [(f"cloudwatch:{request.operation}", "*", parse_qs(request.body.decode())["Namespace"][0])]
 
@@ -87,4 +97,5 @@ _SERVICES: dict[str, Callable[[Request], Iterable[tuple[str, ...]]]] = {
     "monitoring": _cloudwatch,
     "s3": _s3,
     "sns": _sns,
+    "sqs": _sqs,
 }

@@ -15,7 +15,7 @@ from tests.containers.docker import DATA, ROOT, SAFELY, docker, docker_run, insp
 from tests.oracle import expect_replay
 
 _FILE = "sp500_daily.csv"
-_LARGEST_MB = 360
+_LARGEST_MB = 380
 _OFFLINE = {"SYFT_CHECK_FOR_APP_UPDATE": "false"}
 
 
@@ -134,6 +134,7 @@ def test_the_whole_system_runs_in_one_container(tmp_path: Path) -> None:
         ("consume", {}, "ARCHIVE_BUCKET"),
         ("produce", {"FEED": "replay"}, "REPLAY_FILE"),
         ("produce", {}, "AWS_REGION"),
+        ("notify", {}, "NOTIFY_URLS"),
         ("local", {}, "tickertape:local"),
     ],
 )

@@ -1,5 +1,6 @@
 """The pipeline where IAM says no: MiniStack enforces the roles that infra/stack.yaml gives to the tasks."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,16 +14,24 @@ from botocore.exceptions import ClientError
 
 from infra.templates import ROOT, SERVICES, STACK, Template, services
 from tests.compare import compare
+from tests.functional.chat import line, running_chat
 from tests.integration import ministack
 from tests.integration.pipeline import APPLICATION, STACK_NAME, Pipeline
 from tests.integration.traffic import first_bars, traffic
 from tests.oracle import Settings, expect
+from tests.waiting import wait_for
 
-SUBSCRIBED = {"AlertEmail": "a@b.example", "AlertPhone": "+4915112345678", "OperatorEmail": "a@b.example"}
+SUBSCRIBED = {
+    "AlertEmail": "a@b.example",
+    "AlertPhone": "+4915112345678",
+    "NotifyUrls": "/tickertape/notify-urls",
+    "OperatorEmail": "a@b.example",
+}
 _DENIALS = {"403", "AccessDenied", "AccessDeniedException", "AuthorizationError"}
 
 STREAM, TICKS, ALERTS = "stock-market-stream", "stock-market-data", "stock-alerts"
 BUCKET, TOPICS = "tickertape-123456789012-us-east-1", "arn:aws:sns:us-east-1:123456789012"
+OTHER_QUEUE = "http://127.0.0.1/123456789012/other"
 KEY = {"symbol": {"S": "KO"}, "timestamp": {"S": "2023-07-10T10:00:00.000000Z"}}
 RECORD = {"Data": b"{}", "PartitionKey": "KO"}
 
@@ -35,6 +44,15 @@ DENIED: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
         ("dynamodb", "put_item", {"TableName": TICKS, "Item": KEY}),
         ("s3", "put_object", {"Bucket": BUCKET, "Key": "ticks/x"}),
         ("sns", "publish", {"TopicArn": f"{TOPICS}:stock-alerts", "Message": "x"}),
+        ("iam", "list_roles", {}),
+    ],
+    "NotifierRoleArn": [
+        ("sqs", "send_message", {"QueueUrl": OTHER_QUEUE, "MessageBody": "x"}),
+        ("sqs", "receive_message", {"QueueUrl": OTHER_QUEUE}),
+        ("sqs", "create_queue", {"QueueName": "another"}),
+        ("sns", "publish", {"TopicArn": f"{TOPICS}:stock-alerts", "Message": "x"}),
+        ("ssm", "get_parameters", {"Names": ["/tickertape/notify-urls"]}),
+        ("dynamodb", "scan", {"TableName": ALERTS}),
         ("iam", "list_roles", {}),
     ],
     "ConsumerRoleArn": [
@@ -80,6 +98,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
         parameters=SUBSCRIBED,
     ) as pipeline:
         pipeline.client("s3").create_bucket(Bucket="other")  # that one is not there is told to anybody
+        pipeline.client("sqs").create_queue(QueueName="other")
         yield pipeline
 
 
@@ -121,6 +140,38 @@ def run_tasks(pipeline: Pipeline, folder: Path) -> None:
     pipeline.produce(ministack.take_role(pipeline, "ProducerRoleArn") | first_bars(folder, "REAL"))
     pipeline.drain(consumer)
     consumer.terminate()
+
+
+def test_alerts_are_passed_on(account: Pipeline, tmp_path: Path) -> None:
+    """With its role, and with the topic's way to its queue, the notifier tells a chat of what the topic is told."""
+    alert = {
+        "symbol": "KO",
+        "alert_id": "2023-07-10T10:00:00.000000Z#z_score",
+        "timestamp": "2023-07-10T10:00:00.000000Z",
+        "rule": "z_score",
+        "direction": "up",
+        "severity": "warning",
+        "message": "KO at 60.",
+    }
+    with running_chat() as chat, (tmp_path / "notify.log").open("wb") as log:
+        settings = {
+            "NOTIFY_QUEUE_URL": account.outputs["NotifyQueueUrl"],
+            "NOTIFY_URLS": f"json://{chat.host}/one json://{chat.host}/other",
+            "NOTIFY_GROUP_SECONDS": "0",
+        }
+        notifier = subprocess.Popen(
+            [sys.executable, "-m", "tickertape", "notify"],
+            env=account.environment() | settings | ministack.take_role(account, "NotifierRoleArn"),
+            stderr=log,
+        )
+        try:
+            sns = account.client("sns")
+            sns.publish(TopicArn=account.outputs["AlertTopicArn"], Message=json.dumps(alert))
+            wait_for(lambda: line(alert) in chat.lines("/one") and line(alert) in chat.lines("/other"))
+            notifier.terminate()
+            assert notifier.wait(30) == 0
+        finally:
+            notifier.kill()
 
 
 def test_check_finds_nothing_missing(account: Pipeline) -> None:

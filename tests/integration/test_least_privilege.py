@@ -15,10 +15,17 @@ import pytest
 from infra.templates import SMALL, deployable, listed
 from tests.chaos.calls import Call
 from tests.chaos.faulty_proxy import FaultyProxy
+from tests.functional.chat import Chat, running_chat
 from tests.integration.pipeline import Pipeline, Put
 from tests.integration.traffic import first_bars, traffic
+from tests.waiting import wait_for
 
-ROLES = {"producer": "ProducerRoleArn", "consumer": "ConsumerRoleArn", "reader": "ReaderRoleArn"}
+ROLES = {
+    "producer": "ProducerRoleArn",
+    "consumer": "ConsumerRoleArn",
+    "notifier": "NotifierRoleArn",
+    "reader": "ReaderRoleArn",
+}
 COMMAND = [sys.executable, "-m", "tickertape"]
 _STOP_SECONDS = 30
 NOT_IN_THIS_RUN = {
@@ -32,8 +39,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pipeline, se
     """All that is done: a start, ticks and what is none, alerts, metrics, what is read back, a stop, and questions."""
     folder = tmp_path_factory.mktemp("run")
     symbol = "REAL"
-    with Pipeline(folder, shards=2) as pipeline, FaultyProxy(pipeline.url, record=True) as proxy:
+    with (
+        Pipeline(folder, shards=2, parameters={"NotifyUrls": "/urls"}) as pipeline,
+        FaultyProxy(pipeline.url, record=True) as proxy,
+        running_chat() as chat,
+    ):
         pipeline.endpoint = proxy.url
+        subscribe_notifier(pipeline)
         settings = {
             "AWS_ACCESS_KEY_ID": "consumer",
             "ALERT_COOLDOWN_SECONDS": "86400",  # longer than the ticks that are read back: so are the alerts
@@ -50,8 +62,36 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pipeline, se
         pipeline.put([Put(symbol, json.dumps(later).encode())])
         pipeline.drain(successor)
         stop(successor)
+        notify(pipeline, chat)
         look_and_ask(pipeline.environment() | {"AWS_ACCESS_KEY_ID": "reader"})
         yield pipeline, proxy.calls()
+
+
+def subscribe_notifier(pipeline: Pipeline) -> None:
+    """Subscribe its queue as the template does: moto passes over subscriptions."""
+    name = pipeline.outputs["NotifyQueueUrl"].rpartition("/")[2]
+    pipeline.client("sns").subscribe(
+        TopicArn=pipeline.outputs["AlertTopicArn"],
+        Protocol="sqs",
+        Endpoint=f"arn:aws:sqs:us-east-1:123456789012:{name}",
+        Attributes={"RawMessageDelivery": "true"},
+    )
+
+
+def notify(pipeline: Pipeline, chat: Chat) -> None:
+    """Have the alerts passed on to a chat that takes them, and to one that does not."""
+    chat.faults["/fails"] = 500
+    settings = {
+        "AWS_ACCESS_KEY_ID": "notifier",
+        "NOTIFY_QUEUE_URL": pipeline.outputs["NotifyQueueUrl"],
+        "NOTIFY_URLS": f"json://{chat.host}/well json://{chat.host}/fails",
+    }
+    notifier = subprocess.Popen([*COMMAND, "notify"], env=pipeline.environment() | settings)
+    try:
+        wait_for(lambda: chat.taken and chat.refused["/fails"])
+        stop(notifier)
+    finally:
+        notifier.kill()
 
 
 def look_and_ask(environment: dict[str, str]) -> None:
@@ -109,20 +149,21 @@ def test_every_grant_is_used(run: tuple[Pipeline, set[Call]], task: str) -> None
     assert [grant for grant in unused if (grant["Sid"], grant["Action"]) not in NOT_IN_THIS_RUN] == []
 
 
-def test_one_task_for_both_has_what_both_call(run: tuple[Pipeline, set[Call]]) -> None:
-    """The small size's role is the consumer's and what the producer needs besides: all of it is called."""
+def test_one_task_for_all_has_what_all_call(run: tuple[Pipeline, set[Call]]) -> None:
+    """The small size's role is the consumer's and what the others need besides: all of it is called."""
     pipeline, calls = run
-    names = {name: pipeline.outputs[name] for name in ("StreamName", "ConsumerRoleArn")}
+    told = ("StreamName", "ConsumerRoleArn", "NotifyUrlsArn", "NotifyQueueUrl", "NotifierLogs")
+    names = {name: pipeline.outputs[name].replace("http:", "https:") for name in told}
     pseudo = {"AWS::Region": "us-east-1"}
     (policy,) = deployable(SMALL, names, pseudo=pseudo).of_type("IAM::Policy").values()
     assert policy["Roles"] == [pipeline.outputs["ConsumerRoleArn"].rpartition("/")[2]]
     besides = policy["PolicyDocument"]["Statement"]
     consumers = granted(pipeline, ROLES["consumer"])
-    by_producer = {call for call in calls if call.access_key == "producer"}
-    assert [call for call in by_producer if not any(allows(s, call) for s in consumers + besides)] == []
-    assert [g for g in grants(besides) if not any(allows(g, call) for call in by_producer)] == []
+    by_others = {call for call in calls if call.access_key in {"producer", "notifier"}}
+    assert [call for call in by_others if not any(allows(s, call) for s in consumers + besides)] == []
+    assert [g for g in grants(besides) if not any(allows(g, call) for call in by_others)] == []
     assert [
-        g for g in grants(besides) if any(allows(s, call) for s in consumers for call in by_producer if allows(g, call))
+        g for g in grants(besides) if any(allows(s, call) for s in consumers for call in by_others if allows(g, call))
     ] == []
 
 

@@ -39,11 +39,11 @@ def _of_kinesis(resource_of: Callable[..., str]) -> Callable[..., str]:
 
 
 def _of_batches(action_of: Callable[..., str | None]) -> Callable[..., str | None]:
-    """It takes PublishBatch for an action: there is none, who may publish may publish several at once."""
+    """It takes PublishBatch for an action, and SQS's batches: who may do a thing once may do several at once."""
 
     def action(*request: Any) -> str | None:  # noqa: ANN401  (likewise)
         found = action_of(*request)
-        return "sns:Publish" if found == "sns:PublishBatch" else found
+        return found.removesuffix("Batch") if found and found.startswith(("sns:", "sqs:")) else found
 
     return action
 
