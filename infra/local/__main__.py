@@ -29,7 +29,7 @@ from infra.local.export import Export
 from infra.local.leases import create_leases
 from infra.local.processes import Child, Processes, await_line
 from infra.local.settings import LocalSettings
-from infra.local.stack import Stack, deploy, use_endpoint
+from infra.local.stack import Stack, deploy, environment_in, own_account, use_endpoint
 from infra.local.stores import Stores
 from infra.local.view import write_picture
 from infra.local.watch import Watch
@@ -45,6 +45,9 @@ _PRODUCER_STOP_SECONDS = 20
 _CONSUMER_STOP_SECONDS = 20
 _NOTIFIER_STOP_SECONDS = 10
 _AWS_STOP_SECONDS = 3
+
+_IN_AN_ACCOUNT = {"sqs", "kafka"}
+"""Feeds that may need credentials of the user's own: for the queue, or for a cluster of MSK."""
 
 _SIMULATED_INTERVAL_SECONDS = "0.5"
 
@@ -153,6 +156,7 @@ def _run(settings: LocalSettings, export: Export | None, processes: Processes, s
     started = time.monotonic()
     with display_on_stderr() as display:
         display.say("starting the embedded AWS and deploying the stack")
+        account = own_account() if settings.feed in _IN_AN_ACCOUNT else {}
         embedded_aws, stack = _start_aws(processes, settings)
         chats = None
         if settings.notify:
@@ -161,7 +165,9 @@ def _run(settings: LocalSettings, export: Export | None, processes: Processes, s
         consumers = [
             processes.start(f"consumer {number}", [*command, "consume"]) for number in range(1, settings.workers + 1)
         ]
-        producer = processes.start("producer", [*command, "produce", *settings.producer_flags()])
+        producer = processes.start(
+            "producer", [*command, "produce", *settings.producer_flags()], environment_in(account)
+        )
         address = None
         if settings.dashboard and not settings.once:
             address = _serve_dashboard(processes, command)

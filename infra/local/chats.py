@@ -1,6 +1,7 @@
 """The notifier of a local run, which `--notify` asks for, with a queue of its own."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -33,7 +34,9 @@ class Chats:
         self._sqs = aws.client("sqs")
         self._queue_url = subscribe_queue(topic_arn, QUEUE_NAME)
         told = {"NOTIFY_QUEUE_URL": self._queue_url, "NOTIFY_URLS": urls}  # no other process gets to know the secret
-        self.notifier: Child = processes.start("notifier", [sys.executable, "-m", "tickertape", "notify"], told)
+        self.notifier: Child = processes.start(
+            "notifier", [sys.executable, "-m", "tickertape", "notify"], os.environ | told
+        )
 
     def wait(self, *, hurry: Callable[[], bool]) -> None:
         """Wait until all alerts are told.

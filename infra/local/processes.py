@@ -35,7 +35,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=log,
-                env=os.environ | (environment or {}),
+                env=environment,
                 start_new_session=True,  # a terminal's Ctrl-C is for us: we stop our children in order
                 preexec_fn=_die_with_parent,  # noqa: PLW1509  (no thread runs yet that could hold a lock)
             )
@@ -82,7 +82,7 @@ class Processes:
         self._children: list[Child] = []
 
     def start(self, name: str, command: list[str], environment: Mapping[str, str] | None = None) -> Child:
-        """Start a process that stays until `stop`, with these variables besides ours."""
+        """Start a process that stays until `stop`; its environment is ours, if no other is given."""
         child = Child(name, command, self.folder, environment)
         self._children.append(child)
         return child

@@ -1,17 +1,22 @@
 """What a local run can be told."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from common.settings import CommandSettings
+from producer.settings import FeedName
 
-_PASSED_ON = (
-    *("symbol", "columns", "separator", "decimal", "time_format", "timezone", "session_timezone", "session_start"),
-)
-"""What is said of a file to be replayed, in the producer's own words."""
+_PASSED_ON = {
+    "replay": (
+        *("symbol", "columns", "separator", "decimal", "time_format", "timezone", "session_timezone", "session_start"),
+    ),
+    "sqs": ("queue_url",),
+    "kafka": ("kafka_brokers", "kafka_topic", "kafka_group"),
+}
+"""What is said of one feed, in the producer's own words."""
 
 
 class LocalSettings(CommandSettings):
@@ -25,9 +30,10 @@ class LocalSettings(CommandSettings):
     # Flags only, in effect: FILE, ONCE or SPEED in somebody's environment are hardly meant for us.
     model_config = SettingsConfigDict(env_prefix="TICKERTAPE_LOCAL_")
 
-    feed: Literal["simulated", "replay", "yahoo", "yahoo-live"] = Field(
+    feed: FeedName = Field(
         "simulated",
-        description="Where quotes come from: a simulated market, a recorded file, or Yahoo, polled or streamed.",
+        description="Where quotes come from: a simulated market, a recorded file, Yahoo, polled or streamed, an SQS"
+        " queue, or a Kafka topic.",
     )
     file: Path | None = Field(None, description="The file to replay.")
     speed: str | None = Field(
@@ -54,6 +60,10 @@ class LocalSettings(CommandSettings):
     session_start: str | None = Field(
         None, description="When a session of bars begins; 17:00 is the evening before its day."
     )
+    queue_url: str | None = Field(None, description="The SQS queue to read from, in your account or an emulator of it.")
+    kafka_brokers: str | None = Field(None, description="Kafka's brokers: host:9092,host:9092.")
+    kafka_topic: str | None = Field(None, description="The Kafka topic to read from.")
+    kafka_group: str | None = Field(None, description="The group of consumers as which it is read; tickertape without.")
     extended_hours: bool = Field(
         False, description="Whether polled quotes are those from before and after regular hours, too."
     )
@@ -89,9 +99,10 @@ class LocalSettings(CommandSettings):
     def _fit_together(self) -> Self:
         if self.feed == "replay" and self.file is None:
             raise ValueError("--feed replay needs the file to replay: add --file FILE")
-        for name in ("file", "speed", *_PASSED_ON):
-            if self.feed != "replay" and getattr(self, name) is not None:
-                raise ValueError(f"--{name.replace('_', '-')} is for --feed replay")
+        for feed, names in {**_PASSED_ON, "replay": ("file", "speed", *_PASSED_ON["replay"])}.items():
+            for name in names:
+                if self.feed != feed and getattr(self, name) is not None:
+                    raise ValueError(f"--{name.replace('_', '-')} is for --feed {feed}")
         if self.once and self.feed != "replay":
             raise ValueError(
                 f"--once needs a feed that ends, and {self.feed} never does: add --feed replay --file FILE"
@@ -107,7 +118,7 @@ class LocalSettings(CommandSettings):
             "--replay-file": self.file.absolute() if self.file else None,
             "--replay-speed": self.speed,
             "--symbols": self.symbols,
-            **{f"--{name.replace('_', '-')}": getattr(self, name) for name in _PASSED_ON},
+            **{f"--{name.replace('_', '-')}": getattr(self, name) for names in _PASSED_ON.values() for name in names},
         }
         told = [f"{name}={value}" for name, value in flags.items() if value is not None]
         return [*told, "--extended-hours"] if self.extended_hours else told

@@ -2,9 +2,12 @@
 
 import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import botocore.session
 
 from common import aws
 
@@ -50,6 +53,25 @@ def use_endpoint(url: str) -> None:
         AWS_EC2_METADATA_DISABLED="true",
         CBOR_ENABLED="false",  # moto's Kinesis speaks JSON only
     )
+
+
+def own_account() -> dict[str, str]:
+    """Give what the environment says of an account of the user's; nothing if there are no credentials of one.
+
+    Ask before `use_endpoint`, which hides it.
+    """
+    if botocore.session.get_session().get_credentials() is None:
+        return {}
+    return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+
+
+def environment_in(account: Mapping[str, str]) -> dict[str, str] | None:
+    """Give the environment of a producer whose feed is in an account: Kinesis alone is the embedded AWS's."""
+    if not account:
+        return None
+    rest = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    ours = {"AWS_ENDPOINT_URL_KINESIS": os.environ["AWS_ENDPOINT_URL"], "AWS_REGION": os.environ["AWS_REGION"]}
+    return {**rest, **account, **ours}
 
 
 def deploy(shards: int) -> Stack:

@@ -88,7 +88,7 @@ def properties_of(brokers: str, group: str, environment: Mapping[str, str]) -> d
     properties = {**_DEFAULTS, **_FIXED, "bootstrap.servers": brokers, "group.id": group}
     for variable, value in environment.items():
         match = _VARIABLE.fullmatch(variable)
-        if match and match[1] not in _NOT_PROPERTIES:
+        if match and match[1] not in _NOT_PROPERTIES and value:
             name = _property(match[1])
             if name in {"bootstrap.servers", "group.id", *_FIXED}:
                 raise SettingsError(f"{variable}: {name} is set by tickertape; unset it (KAFKA_BROKERS, KAFKA_GROUP)")
