@@ -77,6 +77,7 @@ _ANSWERS: Mapping[str, _Answers] = {
     "AWS::IAM::OIDCProvider": _Answers(
         _GLOBAL_ARN + "oidc-provider/{name}", "Url", {"Arn": _GLOBAL_ARN + "oidc-provider/{name}"}
     ),
+    "AWS::IAM::Policy": _named("PolicyName"),
     "AWS::IAM::Role": _named("RoleName", _GLOBAL_ARN + "role/{name}", RoleId="AROA{NUMBER}"),
     "AWS::KMS::Alias": _named("AliasName"),
     "AWS::KMS::Key": _Answers("{uuid}", "", {"Arn": _KEY, "KeyId": "{uuid}"}),

@@ -47,8 +47,8 @@ class Lane:
     def __init__(self, symbol: str) -> None:
         self.symbol = symbol
         self.payloads: list[bytes] = []
-        self.taken: list[Callable[[], None]] = []
-        """Who is told that the stream has taken a tick: of each tick, or of none."""
+        self.taken: list[Callable[[], None]] | None = None
+        """Who is told that the stream has taken a tick: of each tick, or nobody."""
         self.leaving = 0
         self.refusals = 0
         """How often the stream has refused the first tick."""
@@ -123,6 +123,7 @@ class Lanes:
                 self._make_ready(lane)
             lane.payloads.append(payload)
             if taken is not None:
+                lane.taken = lane.taken or []
                 lane.taken.append(taken)
             self.waiting += 1
             self._bytes += len(payload)
@@ -147,8 +148,10 @@ class Lanes:
         with self._lock:
             self._under_way -= 1
             for lane in taken:
-                for tell in lane.taken[: lane.leaving]:
-                    tell()
+                if lane.taken:
+                    for tell in lane.taken[: lane.leaving]:
+                        tell()
+                    del lane.taken[: lane.leaving]
                 self._forget(lane, slice(lane.leaving))
                 lane.leaving = lane.refusals = 0
                 if lane.payloads:
@@ -194,7 +197,7 @@ class Lanes:
 
     def _forget(self, lane: Lane, which: slice) -> int:
         gone = lane.payloads[which]
-        del lane.payloads[which], lane.taken[which]
+        del lane.payloads[which]
         self.waiting -= len(gone)
         self._bytes -= sum(map(len, gone))
         return len(gone)
