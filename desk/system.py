@@ -70,6 +70,8 @@ class System:
     alerts_table: str
     application: str
     bucket: str | None
+    at_a_time: int = SIDE_BY_SIDE
+    """Requests under way at a time: each has a thread and a connection."""
 
     @property
     def archive_bucket(self) -> str:
@@ -88,14 +90,14 @@ class System:
     @cached_property
     def dynamodb(self) -> "DynamoDBClient":
         """Its answers to Query are as the API has them, except that ``Items`` are rows."""
-        client: DynamoDBClient = aws.client("dynamodb", connections=SIDE_BY_SIDE)
+        client: DynamoDBClient = aws.client("dynamodb", connections=self.at_a_time)
         read_body_with(client, "Query", read_answer)
         return client
 
     @cached_property
     def s3(self) -> "S3Client":
         """The archive's client."""
-        client: S3Client = aws.client("s3", connections=SIDE_BY_SIDE)
+        client: S3Client = aws.client("s3", connections=self.at_a_time)
         return client
 
     @cached_property
@@ -111,7 +113,7 @@ class System:
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="ask")
+        return ThreadPoolExecutor(self.at_a_time, thread_name_prefix="ask")
 
     def side_by_side(self, call: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Give ``call``'s results in the order of ``items``; only so many are begun before they are wanted."""
@@ -119,7 +121,7 @@ class System:
         try:
             for item in items:
                 waiting.append(self._pool.submit(call, item))
-                if len(waiting) > SIDE_BY_SIDE:
+                if len(waiting) > self.at_a_time:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

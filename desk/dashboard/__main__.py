@@ -1,11 +1,13 @@
 """``tickertape dashboard``: serve the page until stopped."""
 
 import asyncio
+import ctypes
 import logging
 import os
 import signal
 import socket
 import sys
+from dataclasses import replace
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
@@ -19,6 +21,10 @@ from desk.dashboard.settings import DashboardSettings, is_loopback
 from desk.system import find_system
 
 _STOP_SECONDS = 1
+_AT_A_TIME = 8
+"""Requests of AWS: a page can wait a little, and each thread takes memory."""
+
+_ARENA_MAX = -8  # of glibc's mallopt
 
 
 def main(arguments: list[str]) -> int:
@@ -30,11 +36,20 @@ def _dashboard(settings: DashboardSettings) -> None:
     listener = _listen(settings.host, settings.port)
     configure_logging()
     logging.getLogger("hypercorn").setLevel(logging.ERROR)
-    system = find_system(settings)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # more connections than are kept are no matter
+    system = replace(find_system(settings), at_a_time=_AT_A_TIME)
     system.dynamodb.meta  # noqa: B018  (a wrong setting is told now, not to whoever looks first)
+    _spare_memory()
     token = settings.secret()
     print(_address(settings.host, listener, token), flush=True)  # noqa: T201  (the result)
     asyncio.run(_serve(application(system, token, settings.names()), listener))
+
+
+def _spare_memory() -> None:
+    """Have all threads share one heap, and give back what reading AWS's descriptions has taken of it."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.mallopt(_ARENA_MAX, 1)
+        libc.malloc_trim(0)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -78,7 +93,12 @@ async def _serve(app: App, listener: socket.socket) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await serve(app, config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]  # its types are narrower than ASGI's
+
+    async def stopped() -> None:
+        await stop.wait()
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # streams that are cut off are what is wanted now
+
+    await serve(app, config, shutdown_trigger=stopped)  # type: ignore[arg-type]  # its types are narrower than ASGI's
     os._exit(0)  # a request of AWS that is on its way would be waited for
 
 

@@ -90,13 +90,6 @@ class Hub:
         """No further client can be served."""
         return len(self._clients) >= MOST_CLIENTS
 
-    async def stop(self) -> None:
-        """Let everybody go."""
-        for task in self._tasks.values():
-            task.cancel()
-        for client in self._clients:
-            client.let_go()
-
     async def _next(self, client: _Client) -> bytes | None:
         try:
             return await asyncio.wait_for(client.queue.get(), _BEAT_SECONDS)

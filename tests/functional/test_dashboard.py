@@ -118,6 +118,7 @@ def test_a_look_costs_so_many_requests_at_most(
 ) -> None:
     """With more symbols than that, each waits for its turn, but the one that is watched."""
     monkeypatch.setattr(market, "_REQUESTS", 10)
+    monkeypatch.setattr(market, "_TOLD_AT_ONCE", 4)
     monkeypatch.setattr(market, "_FEWEST", 2)
     names = [f"S{number:02}" for number in range(25)]
     records = [one for place, name in enumerate(names) for one in quotes(name, [10 + place], place)]
