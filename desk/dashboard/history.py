@@ -11,6 +11,7 @@ from typing import Any
 from desk import ticks
 from desk.alerts import Wanted, of_symbol
 from desk.dashboard.market import newest, public
+from desk.dashboard.older import older
 from desk.rows import Row
 from desk.system import System
 
@@ -56,7 +57,10 @@ class History:
         if not last:
             raise UnknownSymbolError(symbol, near(symbol, known))
         end = last[0]["timestamp"]
-        rows, thinned = self._read(symbol, _text(_moment(end) - SPANS[name]), end)
+        since = _text(_moment(end) - SPANS[name])
+        rows, thinned = self._read(symbol, since, end)
+        if name == "month" and rows and self._system.bucket:
+            rows = [*older(self._system, rows[0], since), *rows]
         if len(rows) < _FEWEST_POINTS:
             rows = self._newest(symbol, _BEFORE_ALL, end, _FEWEST_POINTS)
         return self._chart(symbol, rows, thinned=thinned)

@@ -212,6 +212,29 @@ def test_many_ticks_are_thinned(system: System, config: ShardConfig, monkeypatch
     assert [int(price) for price in chart["points"]["price"]] == [21, 41, 61, 81, 101, 121, 141, 161, 181, 200]
 
 
+@pytest.mark.parametrize("kept", [1, 60])
+def test_a_month_begins_with_what_has_expired(
+    system: System, config: ShardConfig, stores: Stores, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the table has no more comes from the archive: the last tick of each window, under the table's names."""
+    monkeypatch.setattr("desk.dashboard.history._FEWEST_POINTS", 1)
+    run(config, batch(ticks(400)), batch(ticks(1, first=430)))
+    table = boto3.resource("dynamodb").Table(config.ticks_table)
+    mine = sorted(timestamp for symbol, timestamp in stores.rows() if symbol == "AAPL")
+    for timestamp in mine[:-kept]:
+        table.delete_item(Key={"symbol": "AAPL", "timestamp": timestamp})
+    points = History(system).span("AAPL", "month", [])["points"]
+    archived = [START + timedelta(seconds=second) for second in (59, 119, 179, 239, 299, 359, 399)]
+    first = datetime.fromisoformat(mine[-kept])
+    assert points["t"][:-kept] == [moment.timestamp() for moment in archived if moment < first]
+    assert points["t"][-kept:] == [datetime.fromisoformat(timestamp).timestamp() for timestamp in mine[-kept:]]
+    assert None not in points["sma_20"]
+    assert points["price"] == [
+        Decimal(str(100 + (n % 37) * 0.25 + (25 if n % 50 == 49 else 0)))
+        for n in (round(t - START.timestamp()) for t in points["t"])
+    ]
+
+
 def test_around_an_alert_are_ticks_before_and_after(
     system: System, config: ShardConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

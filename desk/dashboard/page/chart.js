@@ -2,7 +2,7 @@
 /* global uPlot */
 
 import { colour, h, setText } from "./dom.js";
-import { price, volume, words } from "./format.js";
+import { price, time, volume, words } from "./format.js";
 
 const VOLUME_HEIGHT = 90, LEAST_HEIGHT = 240, MARK = 5, REACH = 14, TOLD = 6;
 const MARK_COLOURS = { info: "info", warning: "warn", critical: "down" };
@@ -90,7 +90,7 @@ export class Chart {
       legend: { show: true, live: true },
       padding: [12, 14, 0, 0],
     };
-    const series = [{ label: "Time", value: (_, seconds) => (seconds ? clock(seconds) : "–") }];
+    const series = [{ label: "Time", value: (_, seconds) => (seconds ? time(seconds * 1000) : "–") }];
     const bands = [];
     for (const { name, paint } of this.areas) {
       const edge = { stroke: colour(paint), width: 1, points: { show: false }, value: show };
@@ -239,7 +239,6 @@ export class Chart {
 }
 
 const show = (_, value) => price(value);
-const clock = (seconds) => new Date(seconds * 1000).toLocaleString("en-GB", { dateStyle: "short", timeStyle: "medium" });
 const axis = () => ({ stroke: colour("muted"), grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line"), size: 4 }, font: "12px system-ui, sans-serif" });
 
 /** How the time axis is written, by the distance of its marks: each with what follows where a year or a day begins. */
