@@ -9,14 +9,20 @@ from common.errors import SettingsError
 from common.settings import read_settings
 from consumer.rule_settings import read_with_numbers
 from consumer.settings import ConsumerSettings
-from desk.notify.settings import NotifySettings
 from infra.templates import Template
 from producer.settings import ProducerSettings
+
+
+def _read_notifier(arguments: list[str], command: str) -> object:
+    from desk.notify.settings import NotifySettings  # noqa: PLC0415  (it brings a hundred chat services)
+
+    return read_settings(NotifySettings, arguments, command)
+
 
 _READ: Mapping[str, Callable[[list[str], str], object]] = {
     "produce": partial(read_settings, ProducerSettings),
     "consume": partial(read_with_numbers, ConsumerSettings),
-    "notify": partial(read_settings, NotifySettings),
+    "notify": _read_notifier,
 }
 _SECRETS = {"NOTIFY_URLS": "json://localhost"}
 """What could be in them: only ECS may read what is."""
@@ -45,6 +51,14 @@ def _read(command: str) -> None:
         _READ[command]([], command)
     except SettingsError as error:
         raise SettingsError(f"`{command}` would not start with these SERVICES: {error}") from None
+
+
+def _settings_of(command: str) -> type[CommandSettings]:
+    if command == "notify":
+        from desk.notify.settings import NotifySettings  # noqa: PLC0415  (it brings a hundred chat services)
+
+        return NotifySettings
+    return {"produce": ProducerSettings, "consume": ConsumerSettings}[command]
 
 
 @contextmanager

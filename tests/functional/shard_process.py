@@ -81,10 +81,10 @@ class Stores:
     def __init__(self, config: ShardConfig, queue_url: str) -> None:
         self._config = config
         self._queue_url = queue_url
-        dynamodb = boto3.resource("dynamodb")
-        self._ticks, self._alerts = dynamodb.Table(config.ticks_table), dynamodb.Table(config.alerts_table)
-        self._bucket = boto3.resource("s3").Bucket(config.archive_bucket)
-        self._sqs = boto3.client("sqs")
+        tables = resource("dynamodb")
+        self._ticks, self._alerts = tables.Table(config.ticks_table), tables.Table(config.alerts_table)
+        self._bucket = resource("s3").Bucket(config.archive_bucket)
+        self._sqs = client("sqs")
 
     def everything(self) -> tuple[dict[Any, Any], ...]:
         """Rows, alerts, archive and snapshots."""
@@ -134,6 +134,18 @@ def _session() -> boto3.Session:
     return boto3.Session(region_name="eu-central-1")
 
 
+@cache
+def client(service: str) -> Any:  # noqa: ANN401  (boto3 makes clients' types at run time)
+    """A client that all tests share, each on the AWS of its own."""
+    return _session().client(service)  # type: ignore[call-overload]  # as above
+
+
+@cache
+def resource(service: str) -> Any:  # noqa: ANN401  (likewise)
+    """A resource, likewise."""
+    return _session().resource(service)  # type: ignore[call-overload]  # as above
+
+
 @pytest.fixture
 def config(monkeypatch: pytest.MonkeyPatch) -> Iterator[ShardConfig]:
     """Stores on an AWS of this test's own, and the configuration that names them."""
@@ -143,7 +155,7 @@ def config(monkeypatch: pytest.MonkeyPatch) -> Iterator[ShardConfig]:
     faster_moto.apply_to_threads()
     with mock_aws():
         monkeypatch.setattr(boto3, "DEFAULT_SESSION", _session())
-        dynamodb = boto3.client("dynamodb")
+        dynamodb = client("dynamodb")
         for table, key in (("ticks", "timestamp"), ("alerts", "alert_id")):
             dynamodb.create_table(
                 TableName=table,
@@ -157,18 +169,16 @@ def config(monkeypatch: pytest.MonkeyPatch) -> Iterator[ShardConfig]:
                 ],
                 BillingMode="PAY_PER_REQUEST",
             )
-        boto3.client("kinesis").create_stream(StreamName="stream", ShardCount=1)
+        client("kinesis").create_stream(StreamName="stream", ShardCount=1)
         take_leases_without_leader("application")
-        boto3.client("s3").create_bucket(
-            Bucket="archive", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
-        )
+        client("s3").create_bucket(Bucket="archive", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
         yield ShardConfig(
             stream_name="stream",
             application_name="application",
             ticks_table="ticks",
             alerts_table="alerts",
             archive_bucket="archive",
-            alert_topic_arn=boto3.client("sns").create_topic(Name="alerts")["TopicArn"],
+            alert_topic_arn=client("sns").create_topic(Name="alerts")["TopicArn"],
             archive_seconds=ARCHIVE_SECONDS,
             max_clock_skew_seconds=300,
             retention_days=30,
@@ -179,10 +189,10 @@ def config(monkeypatch: pytest.MonkeyPatch) -> Iterator[ShardConfig]:
 @pytest.fixture
 def stores(config: ShardConfig) -> Stores:
     """A look at the stores, with a queue subscribed to the topic."""
-    sqs = boto3.client("sqs")
+    sqs = client("sqs")
     url = sqs.create_queue(QueueName="alerts")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    boto3.client("sns").subscribe(
+    client("sns").subscribe(
         TopicArn=config.alert_topic_arn, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"}
     )
     return Stores(config, url)
@@ -257,7 +267,7 @@ def in_batches(records: list[Message], size: int) -> list[Message]:
 
 def elsewhere(config: ShardConfig, name: str) -> ShardConfig:
     """The same with stores of its own, for a run to compare with."""
-    dynamodb = boto3.client("dynamodb")
+    dynamodb = client("dynamodb")
     tables = {field: f"{getattr(config, field)}-{name}" for field in ("ticks_table", "alerts_table")}
     for field, table in tables.items():
         schema = dynamodb.describe_table(TableName=getattr(config, field))["Table"]
@@ -267,7 +277,7 @@ def elsewhere(config: ShardConfig, name: str) -> ShardConfig:
             AttributeDefinitions=schema["AttributeDefinitions"],
             BillingMode="PAY_PER_REQUEST",
         )
-    boto3.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    client("s3").create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
     return replace(config, archive_bucket=name, **tables)
 
 
@@ -278,7 +288,7 @@ def ids(messages: list[dict[str, Any]]) -> list[str]:
 
 def split(config: ShardConfig, shard: str, key: str) -> tuple[str, str]:
     """Split a shard of the stream right above a partition key; returns the key's shard and the other one."""
-    kinesis = boto3.client("kinesis")
+    kinesis = client("kinesis")
     kinesis.split_shard(StreamName=config.stream_name, ShardToSplit=shard, NewStartingHashKey=str(_hash(key) + 1))
     below, above = sorted(_children(config, shard))
     return below, above
@@ -286,13 +296,13 @@ def split(config: ShardConfig, shard: str, key: str) -> tuple[str, str]:
 
 def merge(config: ShardConfig, shard: str, other: str) -> str:
     """Merge two shards; returns the shard that they become."""
-    boto3.client("kinesis").merge_shards(StreamName=config.stream_name, ShardToMerge=shard, AdjacentShardToMerge=other)
+    client("kinesis").merge_shards(StreamName=config.stream_name, ShardToMerge=shard, AdjacentShardToMerge=other)
     (child,) = _children(config, shard)
     return child
 
 
 def _children(config: ShardConfig, shard: str) -> list[str]:
-    shards = boto3.client("kinesis").list_shards(StreamName=config.stream_name)["Shards"]
+    shards = client("kinesis").list_shards(StreamName=config.stream_name)["Shards"]
     return [
         each["ShardId"] for each in shards if shard in (each.get("ParentShardId"), each.get("AdjacentParentShardId"))
     ]

@@ -21,6 +21,8 @@ from ecs.template import TemplateFile
 from infra.templates import BOOTSTRAP, BUDGET, ROOT, SERVICES, SMALL, STACK, Template
 from tests.integration import ministack
 
+CODE = [f"{package}/{files}" for package in ("infra", "ecs") for files in ("*.py", "__pycache__/*.pyc")]
+"""With what Python has compiled it to, which it would do anew for each test."""
 TOOLS = ("bash", "cat", "dirname", "env", "git", "make", "sh")
 NAME = "tickertape"
 BUCKET = "tickertape-123456789012-us-east-1"
@@ -36,11 +38,11 @@ class Account:
     def __init__(self, folder: Path, **settings: str) -> None:
         self._folder, self.settings = folder, settings
         self.project = folder / "project"
-        for file in ("Makefile", "pyproject.toml", "requirements-dev.lock", "infra/*.py", "ecs/*.py"):
+        for file in ("Makefile", "pyproject.toml", "requirements-dev.lock", *CODE):
             for source in ROOT.glob(file):
                 copy = self.project / source.relative_to(ROOT)
                 copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(source, copy)  # with its time: make would set up an environment that looks too old
+                shutil.copy2(source, copy)  # with its time: make and Python look whether what they made is too old
         (self.project / ".venv").symlink_to(ROOT / ".venv")
         shutil.copy(BUDGET, self.template(BUDGET))  # which is refused, as in many regions
         for template in TEMPLATES:
