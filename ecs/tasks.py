@@ -53,14 +53,6 @@ def _read(command: str) -> None:
         raise SettingsError(f"`{command}` would not start with these SERVICES: {error}") from None
 
 
-def _settings_of(command: str) -> type[CommandSettings]:
-    if command == "notify":
-        from desk.notify.settings import NotifySettings  # noqa: PLC0415  (it brings a hundred chat services)
-
-        return NotifySettings
-    return {"produce": ProducerSettings, "consume": ConsumerSettings}[command]
-
-
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
     """Have these variables and no others, as a task has."""

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from decimal import Decimal
@@ -48,17 +48,27 @@ class World:
         Consumers at the start.
     row_seconds
         How thin the rows are; 0 is a row for every tick.
+    settings
+        More settings of the consumers.
 
     """
 
     def __init__(
-        self, folder: Path, *, seed: int, records_per_second: float = 25, tasks: int = 2, row_seconds: int = 0
+        self,
+        folder: Path,
+        *,
+        seed: int,
+        records_per_second: float = 25,
+        tasks: int = 2,
+        row_seconds: int = 0,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self._folder = folder
         self._seed = seed
         self._pace = records_per_second
         self._tasks = tasks
         self._row_seconds = row_seconds
+        self._settings = {**CONSUMER, "ROW_SECONDS": str(row_seconds), **(settings or {})}
         self._open = ExitStack()
         self._quiet = threading.Event()
         self._publishing = threading.Thread(target=self._publish, name="traffic", daemon=True)
@@ -75,7 +85,7 @@ class World:
             )
             self.pipeline.endpoint = self.proxy.url
             self.pipeline.create_leases()
-            environment = self.pipeline.environment() | CONSUMER | {"ROW_SECONDS": str(self._row_seconds)}
+            environment = self.pipeline.environment() | self._settings
             self.service = self._open.enter_context(Service(self._folder, environment, self._tasks))
             self._open.callback(self._kill_producers)
             self._open.callback(self._quiet.set)
