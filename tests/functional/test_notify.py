@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import Any, Self
 import boto3
 import pytest
 
+from desk.notify.queue import AlertQueue
 from tests.functional.chat import Chat, line, running_chat
 from tests.waiting import wait_for
 
@@ -250,11 +252,23 @@ def test_alerts_are_grouped(aws: str, topic: Topic, chat: Chat, tmp_path: Path) 
         topic.publish(*others[:4])
         topic.publish(*others[4:])
         wait_for(lambda: len(chat.taken) == 2 and not topic.left())
-        time.sleep(VISIBLE_SECONDS)
     one, other = chat.taken
     assert other.at - one.at >= seconds - 0.1
     assert (one.title, one.text) == ("[info] KO: price_move up", line(first))
     assert (other.title, other.text) == ("7 alerts: 4 warning, 3 info", "\n".join(map(line, others)))
+
+
+def test_what_is_kept_is_for_nobody_else(topic: Topic) -> None:
+    """A message in hand stays out of others' sight for longer than the queue's time, as long as it is kept."""
+    ours = AlertQueue(topic.sqs, topic.queue_url, threading.Event())
+    ours.open()
+    topic.publish(alert(1))
+    wait_for(ours.receive)
+    for _ in range(3):
+        time.sleep(VISIBLE_SECONDS * 0.55)  # more than half, after which it is prolonged
+        ours.keep()
+    assert "Messages" not in topic.sqs.receive_message(QueueUrl=topic.queue_url)
+    wait_for(lambda: "Messages" in topic.sqs.receive_message(QueueUrl=topic.queue_url), pause_seconds=0.2)
 
 
 def test_a_slow_service_is_told_once(aws: str, topic: Topic, chat: Chat, tmp_path: Path) -> None:
