@@ -16,8 +16,8 @@ Row = tuple[Any, ...]
 """Values in the order of the columns: text for S, an integer in units of 10^-places for N, a tuple of text for SS, True
 for BOOL, None for absent."""
 
-_OF_SESSION = ("open", "high", "low", "previous_close")
-_MOST_TEXTS = 4 * 20_000
+_OF_DAY = ("open", "previous_close")
+_MOST_TEXTS = len(_OF_DAY) * 20_000
 
 _EXACT = 10**15
 """Decimals of up to 15 digits are doubles of their own: below this, a double's shortest text is the decimal itself."""
@@ -69,7 +69,7 @@ class RowWriter:
         self._shard_id = shard_id
         self._retention_seconds = retention_days * 24 * 3600
         self._arrived_ms, self._arrived_at = -1, ""
-        self._session_texts = _Texts()
+        self._texts_of_day = _Texts()
 
     def accepted(self, tick: Tick, detection: Detection, record: Record) -> Row:
         """Row of a tick that detection saw."""
@@ -165,13 +165,13 @@ class RowWriter:
             return values
         if not column.places:
             return [None if value is None else str(value) for value in values]
-        if column.name in _OF_SESSION:
-            return map(self._session_texts.__getitem__, values)
+        if column.name in _OF_DAY:
+            return map(self._texts_of_day.__getitem__, values)
         return _decimal_texts(values, column.places)
 
 
 class _Texts(dict[int | None, str | None]):
-    """Prices' texts: those of a session come again and again."""
+    """Prices' texts: a day's come again and again."""
 
     def __missing__(self, units: int | None) -> str | None:
         if len(self) == _MOST_TEXTS:
