@@ -352,7 +352,7 @@ def events(sent: list[bytes]) -> list[dict[str, Any]]:
 def whole_path_lines(sent: list[bytes]) -> Iterator[str]:
     """Measure the way from a message or event to acknowledged writes."""
     with running():
-        step = speed.whole_path(sent)
+        step = speed.whole_path("whole path")
         mine = speed.seconds(step.ours, 1) / step.ticks
         yield _line("whole path", "tickertape", mine, mine)
         function, called_with = Lambda(), events(sent[: step.ticks])

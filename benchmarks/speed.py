@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import boto3
 from amazon_kclpy.kcl import _IOHandler
+from boto3.dynamodb.types import TypeSerializer
 
 from benchmarks.stub_server import running
 from common.tick import TickDecoder, timestamp_of
@@ -29,10 +30,14 @@ from consumer.sinks.packing import GzipLines, ParquetRows
 from consumer.sinks.row import RowWriter
 
 TICKS = 20_000
-SYMBOLS = 100
+SYMBOLS, MANY_SYMBOLS = 100, 5000
+TICKS_BEFORE = 25
+"""Of each symbol, when the whole path is measured: the windows are full then."""
+
 REPEATS = 5
 BATCH = 2000
 ARRIVED = 1_800_000_000_000
+ARCHIVE_SECONDS = 60
 
 
 class Step(NamedTuple):
@@ -46,19 +51,19 @@ class Step(NamedTuple):
     peer_ticks: int = TICKS
 
 
-def payloads() -> list[bytes]:
+def payloads(symbols: int = SYMBOLS, count: int | None = None) -> list[bytes]:
     """Ticks of a made-up market, as a producer sends them."""
     dice = random.Random(1)
-    price = {f"SYM{number}": dice.uniform(10, 500) for number in range(SYMBOLS)}
+    price = {f"SYM{number}": dice.uniform(10, 500) for number in range(symbols)}
     close, volume = dict(price), dict.fromkeys(price, 0)
     result = []
-    for number in range(TICKS):
-        symbol = f"SYM{number % SYMBOLS}"
+    for number in range(count or TICKS):
+        symbol = f"SYM{number % symbols}"
         price[symbol] *= dice.gauss(1, 0.001)
         volume[symbol] += dice.randrange(1000)
         tick = {
             "symbol": symbol,
-            "timestamp": timestamp_of(ARRIVED - 10**7 + number // SYMBOLS * 997),
+            "timestamp": timestamp_of(ARRIVED - 10**7 + number // symbols * 997),
             "price": round(price[symbol], 4),
             "open": round(close[symbol], 2),
             "high": round(close[symbol] * 1.01, 2),
@@ -72,7 +77,7 @@ def payloads() -> list[bytes]:
 
 
 def message(records: list[bytes], first: int = 0) -> bytes:
-    """The daemon's message with ``records``, of which so many came before: what comes again is left out."""
+    """The daemon's message with ``records``, of which so many came before: one a millisecond, none of them again."""
     entries = [
         {
             "action": "record",
@@ -80,7 +85,7 @@ def message(records: list[bytes], first: int = 0) -> bytes:
             "partitionKey": "key",
             "sequenceNumber": str(49_500_000_000_000_000_000_000 + number),
             "subSequenceNumber": 0,
-            "approximateArrivalTimestamp": ARRIVED,
+            "approximateArrivalTimestamp": ARRIVED + number,
         }
         for number, data in enumerate(records, first)
     ]
@@ -154,7 +159,7 @@ def _packed(into: Any, records: list[Any]) -> bytes:  # noqa: ANN401  (lines or 
 
 
 def _serialized(tick: dict[str, Any]) -> str:
-    serializer = boto3.dynamodb.types.TypeSerializer()  # type: ignore[attr-defined]
+    serializer = TypeSerializer()
     return json.dumps({name: serializer.serialize(str(value)) for name, value in tick.items()})
 
 
@@ -179,8 +184,10 @@ class _Daemon:
         pass
 
 
-def whole_path(sent: list[bytes]) -> Step:
+def whole_path(name: str, symbols: int = SYMBOLS, row_seconds: int = 0) -> Step:
     """From the daemon's message to acknowledged writes, against put_item for each tick, over a loopback server."""
+    before = max(TICKS // 2, TICKS_BEFORE * symbols)
+    sent = payloads(symbols, before + TICKS // 2)
     config = ShardConfig(
         stream_name="stream",
         application_name="application",
@@ -188,30 +195,37 @@ def whole_path(sent: list[bytes]) -> Step:
         alerts_table="alerts",
         archive_bucket="archive",
         alert_topic_arn="arn:aws:sns:us-east-1:1:alerts",
-        archive_seconds=60,
+        archive_seconds=ARCHIVE_SECONDS,
         max_clock_skew_seconds=300,
         retention_days=30,
-        rules=Rules.of(alert_cooldown_seconds=10**6),  # the first alert of a kind is sent, the others are held back
+        rules=Rules.of(alert_cooldown_seconds=10**6),
+        row_seconds=row_seconds,
     )
     daemon = _Daemon()
-    process = ShardProcess(ShardProcessor(config), daemon, daemon, io.StringIO())
-    half = len(sent) // 2
+    processor = ShardProcessor(config)
+    process = ShardProcess(processor, daemon, daemon, io.StringIO())
     starting = {"action": "initialize", "shardId": "shardId-000000000000", "sequenceNumber": "TRIM_HORIZON"}
-    daemon.lines = [json.dumps(starting).encode(), message(sent[:half])]
-    process.run()  # clients, connections and the first alerts: once in a process's life
+    daemon.lines = [json.dumps(starting).encode()]
+    process.run()
+    processor._alerts.deliver = lambda alerts: None  # type: ignore[method-assign]  # how many there are is the market's
+    daemon.lines = _messages(sent, 0, before)
+    process.run()  # connections, and windows that are not full: once in a process's life
     table = boto3.resource("dynamodb").Table("ticks")
     few = [json.loads(payload, parse_float=str) for payload in sent[:1000]]
 
     def ours() -> None:
-        daemon.lines = [message(sent[start : start + BATCH], start) for start in range(half, len(sent), BATCH)]
-        daemon.lines.append(json.dumps({"action": "shardEnded"}).encode())
+        daemon.lines = [*_messages(sent, before, len(sent)), json.dumps({"action": "shardEnded"}).encode()]
         process.run()
 
     def peer() -> None:
         for tick in few:
             table.put_item(Item=tick)
 
-    return Step("whole path", ours, "put_item each", peer, len(sent) - half, len(few))
+    return Step(name, ours, "put_item each", peer, len(sent) - before, len(few))
+
+
+def _messages(sent: list[bytes], start: int, stop: int) -> list[bytes]:
+    return [message(sent[first : min(first + BATCH, stop)], first) for first in range(start, stop, BATCH)]
 
 
 def seconds(action: Callable[[], object], repeats: int) -> float:
@@ -231,13 +245,21 @@ def main() -> None:
     sent = payloads()
     with running():
         print(f"{'step':16} {'ns/tick':>9} {'ticks/s':>10}   {'peer':22} {'ns/tick':>9} {'times as fast':>14}")
-        for step, repeats in [*((step, REPEATS) for step in steps(sent)), (whole_path(sent), 1)]:
-            ours = seconds(step.ours, repeats) / step.ticks
-            peer = seconds(step.peer, min(repeats, 2)) / step.peer_ticks
-            print(
-                f"{step.name:16} {1e9 * ours:9,.0f} {1 / ours:10,.0f}   "
-                f"{step.peer_name:22} {1e9 * peer:9,.0f} {peer / ours:14.1f}"
-            )
+        for step in steps(sent):
+            _print(step, REPEATS)
+        _print(whole_path("whole path"), 1)
+        _print(whole_path(f"{MANY_SYMBOLS:,} symbols", MANY_SYMBOLS), 1)
+        _print(whole_path("thin rows", row_seconds=ARCHIVE_SECONDS), 1)
+
+
+def _print(step: Step, repeats: int) -> None:
+    ours = seconds(step.ours, repeats) / step.ticks
+    peer = seconds(step.peer, min(repeats, 2)) / step.peer_ticks
+    print(
+        f"{step.name:16} {1e9 * ours:9,.0f} {1 / ours:10,.0f}   "
+        f"{step.peer_name:22} {1e9 * peer:9,.0f} {peer / ours:14.1f}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def test_latency_is_split_into_its_parts() -> None:
 
 def test_speed_measures_each_step() -> None:
     """Each step and its peer are done, and cost something."""
-    _, *lines = run("speed", smaller={"TICKS": 2000, "REPEATS": 1}).splitlines()
+    _, *lines = run("speed", smaller={"TICKS": 2000, "REPEATS": 1, "MANY_SYMBOLS": 200}).splitlines()
     assert [line[:16].rstrip() for line in lines] == [
         "read a message",
         "decode",
@@ -54,6 +54,8 @@ def test_speed_measures_each_step() -> None:
         "raw archive",
         "Parquet",
         "whole path",
+        "200 symbols",
+        "thin rows",
     ]
     assert all(numbers(line, 2)[0] > 0 for line in lines)
 
