@@ -20,6 +20,7 @@ from common.tick import PRICE_UNITS, Tick, encode, timestamp_of
 from producer.aggregation import aggregate
 from producer.lanes import AGGREGATE_TICKS
 from producer.publisher import Publisher
+from producer.wire import Received
 
 TICKS = 100_000
 SYMBOLS = 2000
@@ -63,6 +64,22 @@ def ours(ticks: list[Tick], *, aggregated: bool) -> None:
         publisher.put(tick)
     publisher.finish()
     assert publisher.published == len(ticks)
+
+
+def received(ticks: list[Tick], payloads: list[bytes]) -> None:
+    """Publish as the feeds do whose source is told of each tick that the stream has."""
+    told = 0
+
+    def tell() -> None:
+        nonlocal told
+        told += 1
+
+    publisher = Publisher(client("kinesis"), "ticks", threading.Event())
+    publisher.start()
+    for tick, payload in zip(ticks, payloads, strict=True):
+        publisher.put(Received(tick.symbol, payload, tick.timestamp, tell))
+    publisher.finish()
+    assert told == len(ticks)
 
 
 def paced(ticks: list[Tick], *, beat: int, rate: int, linger_ms: float) -> tuple[float, float]:
@@ -133,6 +150,7 @@ def print_speed(ticks: list[Tick]) -> None:
         ("put_record each", lambda: one_by_one(plain[:2000]), 2000),
         ("put_records of 500", lambda: by_500(plain), len(plain)),
         ("tickertape", lambda: ours(ticks, aggregated=False), TICKS),
+        ("tickertape, received", lambda: received(ticks, payloads), TICKS),
         ("tickertape, AGGREGATE", lambda: ours(ticks, aggregated=True), TICKS),
     ]
     with running():

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import count
 
 _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)", re.IGNORECASE)
 _EMPTY = (
@@ -16,6 +17,12 @@ _EMPTY = (
 )
 _TARGET = re.compile(rb"\r\nx-amz-target: \w+\.(\w+)", re.IGNORECASE)
 _TAKEN = b'{"SequenceNumber":"4964%052d","ShardId":"shardId-%012d"}' % (1, 0)
+_ENTRY_ID = re.compile(rb'"Id":\s*"(\d+)"')
+_MESSAGE = (
+    '{"MessageId":"%d","ReceiptHandle":"%d","Attributes":{"SentTimestamp":"1800000000000"},"Body":'
+    '"{\\"symbol\\":\\"SYM%d\\",\\"price\\":43.58,\\"timestamp\\":\\"2026-03-04T10:00:00.000000Z\\",\\"volume\\":%d}"}'
+)
+_messages = count()
 _ENTRY = re.compile(rb"\.Id=(\d+)")
 
 
@@ -79,6 +86,12 @@ def _answer(head: bytes, request: bytes) -> bytes:
             return _taken(request.count(b'"PartitionKey"'))
         case b"PutRecord":
             return _TAKEN
+        case b"ReceiveMessage":
+            return _ten_messages()
+        case b"DeleteMessageBatch":
+            return b'{"Successful":[%s],"Failed":[]}' % b",".join(
+                b'{"Id":"%s"}' % entry for entry in _ENTRY_ID.findall(request)
+            )
     return _EMPTY
 
 
@@ -86,6 +99,13 @@ def _answer(head: bytes, request: bytes) -> bytes:
 def _taken(records: int) -> bytes:
     """Say that the stream took this many records."""
     return b'{"FailedRecordCount":0,"Records":[%s]}' % b",".join([_TAKEN] * records)
+
+
+def _ten_messages() -> bytes:
+    """Give messages of one tick, as SQS does, whatever the queue is."""
+    numbers = [next(_messages) for _ in range(10)]
+    listed = ",".join(_MESSAGE % (number, number, number % 2000, number) for number in numbers)
+    return b'{"Messages":[%s]}' % listed.encode()
 
 
 def _published(request: bytes) -> bytes:

@@ -101,7 +101,7 @@ class Soak:
         row_seconds = seed % 2  # of an odd seed, the rows are thin
         self._say(seed, f"starting with ROW_SECONDS={row_seconds}, logs in {folder}")
         try:
-            with World(folder, seed=seed, row_seconds=row_seconds) as world:
+            with World(folder, seed=seed, row_seconds=row_seconds, with_sources=True) as world:
                 world.await_work(120)
                 world.start_producer()
                 for harm in self._deal(dice):

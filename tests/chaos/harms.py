@@ -207,6 +207,46 @@ def two_producers(world: World, dice: random.Random) -> Outcome:
     return Outcome()
 
 
+def kill_feed(world: World, dice: random.Random) -> Outcome:
+    """Kill -9 of a producer that takes ticks from a queue or a topic; another one goes on with what is left there."""
+    supply = dice.choice(world.supplies.all)
+    for producer in supply.producers():
+        producer.kill()
+    supply.start_producer()
+    time.sleep(dice.uniform(1, 5))
+    return Outcome(kills=1)
+
+
+def share_feed(world: World, dice: random.Random) -> Outcome:
+    """A second producer takes from the same queue or topic; then the first is stopped, or killed, in mid-flight."""
+    supply = dice.choice(world.supplies.all)
+    first = supply.producers()
+    supply.start_producer()
+    time.sleep(dice.uniform(2, 10))
+    for producer in first:
+        dice.choice([producer.terminate, producer.kill])()
+    time.sleep(dice.uniform(1, 5))
+    return Outcome()
+
+
+def kill_broker(world: World, dice: random.Random) -> Outcome:
+    """Kill -9 of the Kafka broker, which is away for a while."""
+    if world.supplies.broker is None:
+        return kill_feed(world, dice)
+    world.supplies.broker.kill()
+    time.sleep(dice.uniform(0, 10))
+    world.supplies.broker.start()
+    return Outcome(kills=1)
+
+
+def refuse_records(world: World, dice: random.Random) -> Outcome:
+    """Kinesis takes only a part of each second request, while ticks come from everywhere."""
+    world.proxy.inject(Target("kinesis", "PutRecords").fault("partial", 0.5))
+    time.sleep(dice.uniform(10, 20))
+    world.proxy.inject()
+    return Outcome()
+
+
 DECK: dict[Harm, int] = {
     kill_shard_process: 3,
     kill_daemon: 3,
@@ -225,6 +265,10 @@ DECK: dict[Harm, int] = {
     one_operation_is_down: 2,
     kill_producer: 1,
     two_producers: 1,
+    kill_feed: 2,
+    share_feed: 2,
+    kill_broker: 1,
+    refuse_records: 1,
 }
 """How many times each harm is in a round."""
 

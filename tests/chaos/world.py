@@ -13,6 +13,7 @@ from typing import Self
 
 from tests.chaos.faulty_proxy import FaultyProxy
 from tests.chaos.kinesis_local import KinesisLocal
+from tests.chaos.sources import Supplies
 from tests.chaos.tasks import Service
 from tests.compare import Tally, differences, tally
 from tests.integration.pipeline import Pipeline, Put
@@ -50,6 +51,8 @@ class World:
         How thin the rows are; 0 is a row for every tick.
     settings
         More settings of the consumers.
+    with_sources
+        Whether ticks come from a queue and a Kafka topic, too.
 
     """
 
@@ -62,6 +65,7 @@ class World:
         tasks: int = 2,
         row_seconds: int = 0,
         settings: Mapping[str, str] | None = None,
+        with_sources: bool = False,
     ) -> None:
         self._folder = folder
         self._seed = seed
@@ -69,6 +73,7 @@ class World:
         self._tasks = tasks
         self._row_seconds = row_seconds
         self._settings = {**CONSUMER, "ROW_SECONDS": str(row_seconds), **(settings or {})}
+        self._with_sources = with_sources
         self._open = ExitStack()
         self._quiet = threading.Event()
         self._publishing = threading.Thread(target=self._publish, name="traffic", daemon=True)
@@ -87,6 +92,9 @@ class World:
             self.pipeline.create_leases()
             environment = self.pipeline.environment() | self._settings
             self.service = self._open.enter_context(Service(self._folder, environment, self._tasks))
+            self.supplies = Supplies(self._folder, self.pipeline)
+            if self._with_sources:
+                self._open.enter_context(self.supplies)
             self._open.callback(self._kill_producers)
             self._open.callback(self._quiet.set)
             self._open = self._open.pop_all()
@@ -139,6 +147,8 @@ class World:
         self.proxy.inject()
         self._quiet.set()
         self._publishing.join()
+        for supply in self.supplies.all:
+            supply.settle()
         for producer in self.producers():
             producer.terminate()
         for producer in self._producers:
@@ -158,8 +168,10 @@ class World:
 
         """
         export = self.pipeline.export(self._folder / "export")
-        expected = expect(self.pipeline.records(), replace(SETTINGS, row_seconds=self._row_seconds))
+        stream = self.pipeline.records()
+        expected = expect(stream, replace(SETTINGS, row_seconds=self._row_seconds))
         found = differences(export, expected, same_bytes=True, retention_days=RETENTION_DAYS, repeats_allowed=True)
+        found += [difference for supply in self.supplies.all for difference in supply.differences(stream)]
         return len(expected.archived) + len(expected.quarantined), tally(export, expected), found
 
     def _publish(self) -> None:

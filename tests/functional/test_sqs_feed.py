@@ -80,7 +80,7 @@ def _url_of(command: list[str]) -> Iterator[str]:
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield process.stdout.readline().strip()
-        process.terminate()
+        process.kill()  # it has nothing to save
 
 
 @pytest.fixture

@@ -380,7 +380,7 @@ class Pipeline:
                 envelope = json.loads(message["Body"])
                 alert = json.loads(envelope["Message"], parse_float=Decimal, parse_int=Decimal)
                 attributes = {name: value["Value"] for name, value in envelope["MessageAttributes"].items()}
-                assert attributes == {name: alert[name] for name in ("symbol", "rule", "direction", "severity")}
+                assert attributes == {name: alert[name] for name in ("symbol", "rule", "direction", "severity", "kind")}
                 assert alert["symbol"] in envelope["Subject"]
                 found.append(alert)
                 self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])

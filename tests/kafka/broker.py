@@ -74,7 +74,9 @@ class Broker:
 
     def send(self, topic: str, messages: Iterable[Mapping[str, Any]]) -> None:
         """Send messages, each with what `Producer.produce` takes, and wait until they are there."""
-        producer = Producer({"bootstrap.servers": self.address, "message.max.bytes": 4_000_000, "linger.ms": 5})
+        producer = Producer(
+            {"bootstrap.servers": self.address, "message.max.bytes": 4_000_000, "linger.ms": 5, "log_level": 0}
+        )
         failures = []
         for message in messages:
             producer.produce(topic, on_delivery=lambda error, _: failures.append(error) if error else None, **message)
@@ -84,7 +86,7 @@ class Broker:
 
     def committed(self, topic: str, group: str, partitions: int = 1) -> list[int]:
         """Give the offsets that a group has committed; -1001 is none."""
-        consumer = Consumer({"bootstrap.servers": self.address, "group.id": group})
+        consumer = Consumer({"bootstrap.servers": self.address, "group.id": group, "log_level": 0})
         try:
             asked = [TopicPartition(topic, number) for number in range(partitions)]
             return [found.offset for found in consumer.committed(asked, timeout=_ANSWER_SECONDS)]
@@ -156,6 +158,8 @@ def _settings(port: int, sasl_port: int, controller_port: int, data: Path) -> di
         "listener.name.sasl_plaintext.plain.sasl.jaas.config": f'{jaas} user_{USER}="{PASSWORD}";',
         "log.dirs": data,
         "auto.create.topics.enable": "false",
+        "broker.session.timeout.ms": 3000,  # so long a broker that was killed is not let in again
+        "broker.heartbeat.interval.ms": 500,
         "group.initial.rebalance.delay.ms": 0,
         "group.min.session.timeout.ms": 1000,
         "offsets.topic.num.partitions": 1,
