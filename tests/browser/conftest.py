@@ -19,7 +19,7 @@ from tests.waiting import wait_for
 
 BARS = Path(__file__).parents[1] / "data" / "inda_1min.csv"
 SYMBOLS = ("AAPL", "KO", "MSFT")
-PATIENCE_MS = 30_000
+PATIENCE_MS = 120_000
 NO_TICK = b"<img src=x onerror=\"document.title='harmed'\"> is no tick"
 Open = Callable[..., Page]
 

@@ -1,6 +1,7 @@
 """Who may see the page, and what a browser may do with it."""
 
 import re
+import socket
 import subprocess
 import sys
 import zipfile
@@ -15,6 +16,7 @@ from starlette.routing import Route
 
 from common.errors import SettingsError
 from common.settings import read_settings
+from desk.dashboard.__main__ import main
 from desk.dashboard.app import PAGE
 from desk.dashboard.safety import Safety
 from desk.dashboard.settings import DashboardSettings
@@ -158,6 +160,16 @@ def test_random_tokens_differ() -> None:
     assert first != second
     assert len(first or "") == 32
     assert (first or "") not in repr(settings)
+
+
+def test_a_port_in_use_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line that says what to do, and exit code 1."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["--port", str(port)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"tickertape: port {port} of 127.0.0.1 cannot be listened on")
+    assert "--port 0" in line
 
 
 def test_the_page_is_small() -> None:

@@ -31,7 +31,7 @@ function open() {
 
 function viewOf(address) {
   const [, first, ...rest] = address.pathname.split("/");
-  if (first === "symbol" && rest.length) return symbolView(decodeURIComponent(rest.join("/")), address.searchParams);
+  if (first === "symbol" && rest.length) return symbolView(decodeURIComponent(rest.join("/")).toUpperCase(), address.searchParams);
   if (first === "alerts") return alertsView(address.searchParams);
   if (first === "pipeline") return pipelineView();
   return marketView(address.searchParams);
