@@ -38,8 +38,7 @@ def application(system: System, token: str | None, names: frozenset[str]) -> App
         Host names that it goes by, beside localhost and addresses.
 
     """
-    market = Market(system)
-    hub = Hub(market, Pipeline(system))
+    hub = Hub(Market(system), Pipeline(system))
     history = History(system)
 
     async def page(_: Request) -> Response:
@@ -53,7 +52,7 @@ def application(system: System, token: str | None, names: frozenset[str]) -> App
         return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
     async def chart(request: Request) -> Response:
-        return await _chart(history, market, request)
+        return await _chart(history, request)
 
     routes = [
         *(Route(view, page) for view in _VIEWS),
@@ -64,7 +63,7 @@ def application(system: System, token: str | None, names: frozenset[str]) -> App
     return Safety(Starlette(routes=routes), token, names)
 
 
-async def _chart(history: History, market: Market, request: Request) -> Response:
+async def _chart(history: History, request: Request) -> Response:
     asked = request.query_params
     symbol, span = asked.get("symbol", "").upper(), asked.get("span", "hour")
     try:
@@ -73,7 +72,7 @@ async def _chart(history: History, market: Market, request: Request) -> Response
         elif "since" in asked:
             found = await asyncio.to_thread(history.between, symbol, asked["since"], asked.get("until", "~"))
         elif span in SPANS:
-            found = await asyncio.to_thread(history.span, symbol, span, market.symbols)
+            found = await asyncio.to_thread(history.span, symbol, span)
         else:
             return _json({"error": f"there is no span {span}: choose one of {', '.join(SPANS)}"}, 400)
     except UnknownSymbolError as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 from desk import ticks
 from desk.alerts import Wanted, of_symbol
-from desk.dashboard.market import newest, public
+from desk.dashboard.market import find_symbols, newest, public
 from desk.dashboard.older import older
 from desk.rows import Row
 from desk.system import System
@@ -44,7 +44,7 @@ class History:
     def __init__(self, system: System) -> None:
         self._system = system
 
-    def span(self, symbol: str, name: str, known: Iterable[str]) -> dict[str, Any]:
+    def span(self, symbol: str, name: str) -> dict[str, Any]:
         """Read the hour, day or month that ends with the newest tick.
 
         Raises
@@ -55,7 +55,7 @@ class History:
         """
         last = self._newest(symbol, _BEFORE_ALL, None, 1)
         if not last:
-            raise UnknownSymbolError(symbol, near(symbol, known))
+            raise UnknownSymbolError(symbol, near(symbol, find_symbols(self._system)))
         end = last[0]["timestamp"]
         since = _text(_moment(end) - SPANS[name])
         rows, thinned = self._read(symbol, since, end)

@@ -6,7 +6,7 @@ for its turn, but those whose charts are open are read each time.
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from decimal import Decimal
 from itertools import islice
 from typing import Any
@@ -71,11 +71,6 @@ class Market:
         self._alerts: deque[Row] = deque(maxlen=_ALERTS_KEPT)
         self._looks = 0
         self._search_due = 0.0
-
-    @property
-    def symbols(self) -> list[str]:
-        """Those that are known, in their order."""
-        return sorted(self._symbols)
 
     def quotes(self) -> list[Row]:
         """Give every symbol's newest tick, with the prices that led to it."""
@@ -148,30 +143,32 @@ class Market:
         return [public(alert) for alert in alerts]
 
     def _search(self) -> None:
-        """Look for symbols, now and then: in the shards' snapshots, and while there are none, in the table."""
+        """Look for symbols: at each look while there are new ones, else now and then."""
         if time.monotonic() < self._search_due:
             return
-        names = ticks.symbols(self._system) if self._system.bucket else []
-        for name in names or self._symbols_of_table():
+        before = len(self._symbols)
+        for name in find_symbols(self._system):
             if len(self._symbols) < MOST_SYMBOLS:
                 self._symbols.setdefault(name, _Symbol(name))
-        if names:
+        if len(self._symbols) == before > 0:
             self._search_due = time.monotonic() + _SEARCH_SECONDS
 
-    def _symbols_of_table(self) -> Iterable[str]:
-        """Jump through the table from each symbol to the next."""
-        request: dict[str, Any] = {
-            "TableName": self._system.ticks_table,
-            "Limit": 1,
-            "ProjectionExpression": "symbol",
-        }
-        while True:
-            page = ask(f"table {self._system.ticks_table}", lambda: self._system.dynamodb.scan(**request))
-            if not page["Items"]:
-                return
-            symbol = page["Items"][0]["symbol"]["S"]
-            yield symbol
-            request["ExclusiveStartKey"] = {"symbol": {"S": symbol}, "timestamp": {"S": "~"}}
+
+def find_symbols(system: System) -> list[str]:
+    """Name all symbols: those of the shards' snapshots, or while there are none, those of the table."""
+    return (ticks.symbols(system) if system.bucket else []) or list(_symbols_of_table(system))
+
+
+def _symbols_of_table(system: System) -> Iterator[str]:
+    """Jump through the table from each symbol to the next."""
+    request: dict[str, Any] = {"TableName": system.ticks_table, "Limit": 1, "ProjectionExpression": "symbol"}
+    while True:
+        page = ask(f"table {system.ticks_table}", lambda: system.dynamodb.scan(**request))
+        if not page["Items"]:
+            return
+        symbol = page["Items"][0]["symbol"]["S"]
+        yield symbol
+        request["ExclusiveStartKey"] = {"symbol": {"S": symbol}, "timestamp": {"S": "~"}}
 
 
 def newest(system: System, symbol: str, after: str, until: str | None, limit: int) -> list[Row]:

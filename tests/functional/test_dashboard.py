@@ -161,7 +161,7 @@ def test_late_ticks_are_no_news(system: System, config: ShardConfig) -> None:
 def test_a_chart_has_the_rows_of_its_span(system: System, config: ShardConfig) -> None:
     """Columns of one length, oldest first, with the averages by their names and the alerts of the same time."""
     run(config, batch(ticks(300)))
-    chart = History(system).span("AAPL", "hour", [])
+    chart = History(system).span("AAPL", "hour")
     points = chart["points"]
     assert {len(column) for column in points.values()} == {150}
     assert points["t"] == sorted(points["t"])
@@ -177,7 +177,7 @@ def test_what_a_rule_expects_is_in_the_chart(system: System, config: ShardConfig
     row = {"symbol": {"S": "KO"}, "timestamp": {"S": "2026-11-20T14:30:00.000000Z"}, "price": {"N": "61.5"}}
     more = {"expected_low": {"N": "61"}, "expected_high": {"N": "62"}, "sma_7": {"N": "61.25"}, "rsi": {"N": "50"}}
     boto3.client("dynamodb").put_item(TableName=config.ticks_table, Item={**row, **more})
-    points = History(system).span("KO", "day", [])["points"]
+    points = History(system).span("KO", "day")["points"]
     assert points == {
         "t": [START.timestamp()], "price": [Decimal("61.5")], "sma_7": [Decimal("61.25")],
         "expected_low": [61], "expected_high": [62],
@@ -198,7 +198,7 @@ def test_a_span_with_few_ticks_is_made_longer(system: System, config: ShardConfi
         for n in range(9)
     ]
     run(config, batch(days))
-    assert len(History(system).span("KO", "hour", [])["points"]["t"]) == 9
+    assert len(History(system).span("KO", "hour")["points"]["t"]) == 9
 
 
 def test_many_ticks_are_thinned(system: System, config: ShardConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +223,7 @@ def test_a_month_begins_with_what_has_expired(
     mine = sorted(timestamp for symbol, timestamp in stores.rows() if symbol == "AAPL")
     for timestamp in mine[:-kept]:
         table.delete_item(Key={"symbol": "AAPL", "timestamp": timestamp})
-    points = History(system).span("AAPL", "month", [])["points"]
+    points = History(system).span("AAPL", "month")["points"]
     archived = [START + timedelta(seconds=second) for second in (59, 119, 179, 239, 299, 359, 399)]
     first = datetime.fromisoformat(mine[-kept])
     assert points["t"][:-kept] == [moment.timestamp() for moment in archived if moment < first]
@@ -257,7 +257,7 @@ def test_an_unknown_symbol_is_told_with_near_ones(
     """Whoever mistypes is told what there is."""
     run(config, batch(ticks(4)))
     with pytest.raises(UnknownSymbolError) as refusal:
-        History(system).span(asked, "hour", ["AAPL", "MSFT"])
+        History(system).span(asked, "hour")
     assert refusal.value.near == near
 
 
