@@ -16,6 +16,7 @@ _COMMANDS = {
     "alerts": ("desk.commands.alerts", "show alerts"),
     "quarantine": ("desk.commands.quarantine", "show records that are no ticks, and publish them again"),
     "sql": ("desk.commands.sql", "ask the archive in SQL"),
+    "backtest": ("desk.backtest.__main__", "tell what rules would have said of recorded ticks"),
     "local": ("infra.local.__main__", "run the whole pipeline on this machine, on an embedded AWS"),
     "dashboard": ("desk.dashboard.__main__", "serve a live page of the market, its alerts and the pipeline"),
 }

@@ -322,10 +322,11 @@ class ShardProcessor:
 
     def _tell_of_failures(self, tick: Tick, failures: Iterable[Failure]) -> None:
         """Count a rule's failures, and tell of one a minute: it may fail on every tick."""
+        minute = int(time.time() / 60)
         for failure in failures:
             self._failures[failure.rule] += 1
-            if self._failing.get(failure.rule) != self._told_minute:
-                self._failing[failure.rule] = self._told_minute
+            if self._failing.get(failure.rule) != minute:
+                self._failing[failure.rule] = minute
                 about = {"rule": failure.rule, "symbol": tick.symbol, "timestamp": tick.timestamp}
                 log.error("rule_failed", extra={"shard_id": self.shard_id, **about, "error": failure.error})
 

@@ -62,8 +62,7 @@ class RowFile:
     def __init__(self, path: Path, reading: Reading) -> None:
         self._path = path
         self._reading = reading
-        self._compression = path.suffix.lower() if path.suffix.lower() in {".gz", ".zst"} else ""
-        suffix = (path.with_suffix("") if self._compression else path).suffix.lower()
+        self._compression, suffix = _suffixes(path)
         if suffix not in _FORMATS:
             raise SettingsError(
                 f"REPLAY_FILE: {path} is not named .csv, .tsv, .txt, .json, .jsonl or .parquet, nor one of these with "
@@ -170,6 +169,17 @@ class RowFile:
         if starts != b"PAR1" or ends != b"PAR1":  # the reader panics noisily at what is plainly something else
             raise self.refusal("is not a Parquet file, or only a part of one")
         return file
+
+
+def has_rows(path: Path) -> bool:
+    """Tell by its name whether a file is one of rows."""
+    return _suffixes(path)[1] in _FORMATS
+
+
+def _suffixes(path: Path) -> tuple[str, str]:
+    """Give the suffix of a compressed file, or nothing, and that of what is in it."""
+    compression = path.suffix.lower() if path.suffix.lower() in {".gz", ".zst"} else ""
+    return compression, (path.with_suffix("") if compression else path).suffix.lower()
 
 
 def _values(column: Array) -> list[object]:

@@ -95,51 +95,13 @@ FeedName = Literal["simulated", "replay", "yahoo", "yahoo-live", "sqs", "kafka"]
 """All feeds there are: each is the module of its name in `producer.feeds`."""
 
 
-class ProducerSettings(CommandSettings):
-    """Publish quotes to the stream, until stopped or until the feed ends.
+class FileSettings(CommandSettings):
+    """How files of ticks and bars are to be read."""
 
-    Any property of librdkafka can be set in the environment as KAFKA_ and its name in upper snake case, for instance
-    KAFKA_SECURITY_PROTOCOL=SASL_SSL KAFKA_SASL_MECHANISM=PLAIN KAFKA_SASL_USERNAME=... KAFKA_SASL_PASSWORD=...;
-    KAFKA_SASL_MECHANISM=AWS_MSK_IAM logs in to Amazon MSK with the role in use.
-    """
-
-    stream_name: str = Field("stock-market-stream", min_length=1, description="The Kinesis stream to publish to.")
-    feed: FeedName = Field(
-        "simulated",
-        description="Where quotes come from: a simulated market, a recorded file, Yahoo, polled or streamed, an"
-        " SQS queue, or a Kafka topic.",
-    )
     symbols: Annotated[tuple[Symbol, ...], NoDecode, BeforeValidator(_split), AfterValidator(_all_different)] = Field(
         (),
         description="The symbols to publish, separated by commas; by default a dozen known ones, or all that"
         " the file, the queue or the topic has (Yahoo's feeds have no default).",
-    )
-    feed_interval_seconds: float = Field(
-        30, gt=0, allow_inf_nan=False, description="Seconds from one simulated or polled quote of a symbol to its next."
-    )
-    market_closed_interval_seconds: float = Field(
-        300,
-        gt=0,
-        allow_inf_nan=False,
-        description="Seconds from one poll of a symbol to its next while its market is closed.",
-    )
-    stream_silence_seconds: float = Field(
-        90,
-        gt=0,
-        allow_inf_nan=False,
-        description="Seconds without a quote after which a stream is given up for a new one while a market is open.",
-    )
-    simulation_seed: int | None = Field(
-        None,
-        description="Makes the simulated market the same at every start; without it, each start differs.",
-    )
-    replay_file: Path | None = Field(
-        None,
-        description="The file to replay: ticks or bars as .csv, .tsv, .txt, .json, .jsonl or .parquet, plain or with"
-        " .gz or .zst.",
-    )
-    replay_speed: Annotated[float, BeforeValidator(_speed)] = Field(
-        1, description="How many times faster than recorded to replay, or max for as fast as possible."
     )
     symbol: Symbol | None = Field(None, description="The symbol of a file that has no symbol column.")
     columns: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_columns)] = Field(
@@ -167,6 +129,62 @@ class ProducerSettings(CommandSettings):
     )
     session_start: Annotated[time, BeforeValidator(_time_of_day)] = Field(
         time(0), description="When a session of bars begins; 17:00 is the evening before its day, as at the CME."
+    )
+
+    @property
+    def reading(self) -> Reading:
+        """What is said of the file."""
+        return Reading(
+            columns=self.columns,
+            separator=self.separator,
+            decimal=self.decimal,
+            time_format=self.time_format,
+            timezone=self.timezone,
+            session_timezone=self.session_timezone,
+            session_start=self.session_start,
+        )
+
+
+class ProducerSettings(FileSettings):
+    """Publish quotes to the stream, until stopped or until the feed ends.
+
+    Any property of librdkafka can be set in the environment as KAFKA_ and its name in upper snake case, for instance
+    KAFKA_SECURITY_PROTOCOL=SASL_SSL KAFKA_SASL_MECHANISM=PLAIN KAFKA_SASL_USERNAME=... KAFKA_SASL_PASSWORD=...;
+    KAFKA_SASL_MECHANISM=AWS_MSK_IAM logs in to Amazon MSK with the role in use.
+    """
+
+    stream_name: str = Field("stock-market-stream", min_length=1, description="The Kinesis stream to publish to.")
+    feed: FeedName = Field(
+        "simulated",
+        description="Where quotes come from: a simulated market, a recorded file, Yahoo, polled or streamed, an"
+        " SQS queue, or a Kafka topic.",
+    )
+    feed_interval_seconds: float = Field(
+        30, gt=0, allow_inf_nan=False, description="Seconds from one simulated or polled quote of a symbol to its next."
+    )
+    market_closed_interval_seconds: float = Field(
+        300,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds from one poll of a symbol to its next while its market is closed.",
+    )
+    stream_silence_seconds: float = Field(
+        90,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds without a quote after which a stream is given up for a new one while a market is open.",
+    )
+    simulation_seed: int | None = Field(
+        None,
+        description="Makes the simulated market the same at every start; without it, each start differs.",
+    )
+    replay_file: Path | None = Field(
+        None,
+        description="The file to replay: ticks or bars as .csv, .tsv, .txt, .json, .jsonl or .parquet, plain or with"
+        " .gz or .zst.",
+    )
+    replay_speed: Annotated[float, BeforeValidator(_speed)] = Field(
+        1, description="How many times faster than recorded to replay, or max for as fast as possible."
     )
     extended_hours: bool = Field(
         False, description="Whether polled quotes are those from before and after regular hours, too."
@@ -222,16 +240,3 @@ class ProducerSettings(CommandSettings):
         if self.feed == "kafka" and not (self.kafka_brokers and self.kafka_topic):
             raise ValueError("FEED=kafka needs brokers and a topic: set KAFKA_BROKERS and KAFKA_TOPIC")
         return self
-
-    @property
-    def reading(self) -> Reading:
-        """What is said of the file."""
-        return Reading(
-            columns=self.columns,
-            separator=self.separator,
-            decimal=self.decimal,
-            time_format=self.time_format,
-            timezone=self.timezone,
-            session_timezone=self.session_timezone,
-            session_start=self.session_start,
-        )

@@ -1,6 +1,8 @@
 """Detection as tests look at it: values by their columns' names, sides by their rules' names."""
 
+import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.tick import Tick
@@ -38,3 +40,10 @@ def see_all(ticks: Iterable[Tick], rules: Rules) -> list[Seen]:
         state = state or detector.new_state(tick.symbol)
         found.append(seen(detector, state, tick))
     return found
+
+
+def example() -> str:
+    """The rule of somebody's own that the documentation shows."""
+    text = (Path(__file__).parents[1] / "docs" / "rules.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?class Breakout.*?)```", text, flags=re.DOTALL)
+    return str(code)

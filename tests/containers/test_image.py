@@ -1,5 +1,6 @@
 """The production image: small, harmless, and plain about what is missing."""
 
+import csv
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import pytest
 from tests.compare import compare
 from tests.containers.conftest import CANARY
 from tests.containers.docker import DATA, ROOT, SAFELY, docker, docker_run, inspect
+from tests.detecting import example
 from tests.oracle import expect_replay
 
 _FILE = "sp500_daily.csv"
@@ -126,6 +128,19 @@ def test_the_whole_system_runs_in_one_container(tmp_path: Path) -> None:
     replay = ["--feed", "replay", "--file", f"/data/{_FILE}", "--speed", "max", "--once", "--export", "/out/run"]
     docker("run", "--rm", *SAFELY, *mounts, "tickertape:local", "local", *replay)
     compare(tmp_path / "run", expect_replay(DATA / _FILE), same_bytes=False)
+
+
+def test_a_rule_of_somebodys_own_is_mounted(tmp_path: Path) -> None:
+    """The documentation's example, in a folder that PYTHONPATH names; tried on recorded bars, without AWS."""
+    tmp_path.chmod(0o755)
+    (tmp_path / "my_rules.py").write_text(example())
+    mounts = ["--volume", f"{tmp_path}:/rules:ro", "--volume", f"{DATA}:/data:ro"]
+    settings = ["--env", "PYTHONPATH=/rules", "--env", "RULES=my_rules:Breakout"]
+    command = ["backtest", "/data/inda_1min.csv", "--symbol", "INDA", "--format", "csv"]
+    found = docker("run", "--rm", *SAFELY, *mounts, *settings, "tickertape", *command)
+    (row,) = (row for row in csv.DictReader(found.splitlines()) if row["by"] == "rule")
+    assert row["name"] == "breakout"
+    assert int(row["alerts"]) > 10
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,6 +63,10 @@ def test_export_equals_the_oracle(
     rows = [json.loads(row) for row in (export / "alerts.jsonl").read_text().splitlines()]
     assert sorted(chat.lines("/all")) == sorted(map(line, rows))
     assert {taken.path for taken in chat.taken} == {"/all"}
+    named = ["--symbol", symbol] if symbol else []
+    payloads = next((export / "s3").rglob("raw-data"))
+    for recorded in ([DATA / file, *named], [export / "s3"], [payloads]):
+        assert _backtest(tmp_path / "alerts.jsonl", *recorded) == _sent(rows)
     expected = expect_replay(DATA / file, symbol)
     compare(export, expected, same_bytes=False)
     summary = json.loads((tmp_path / "stdout").read_text().splitlines()[-1])
@@ -78,6 +83,20 @@ def test_export_equals_the_oracle(
         "quarantined": len(expected.quarantined),
         "archive_objects": sum(path.is_file() for path in (export / "s3").rglob("*")),
     }
+
+
+def _backtest(alerts: Path, *arguments: str | Path) -> list[dict[str, Any]]:
+    """Ask a backtest for all alerts."""
+    command = [sys.executable, "-m", "tickertape", "backtest", *map(str, arguments), "--alerts", str(alerts)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return _sent(json.loads(line) for line in alerts.read_text().splitlines())
+
+
+def _sent(alerts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Alerts in their order, without what says when they were sent."""
+    of_the_run = ("status", "published_at", "expires_at")
+    rows = [{name: value for name, value in alert.items() if name not in of_the_run} for alert in alerts]
+    return sorted(rows, key=lambda row: (row["symbol"], row["alert_id"]))
 
 
 @pytest.fixture
