@@ -42,8 +42,11 @@ def fetched(url: str, folder: Path) -> Path:
         if not path.is_relative_to(root):
             raise UserError(f"{url}: the key {key!r} is no path below the bucket")
         path.parent.mkdir(parents=True, exist_ok=True)
-        body = ask(f"object {key} of bucket {bucket}", lambda: s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-        path.write_bytes(body)
+
+        def attempt() -> None:
+            path.write_bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+
+        ask(f"object {key} of bucket {bucket}", attempt)
 
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
         for _ in progress(pool.map(fetch, keys), "objects fetched", len(keys)):
