@@ -4,10 +4,10 @@ import csv
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
@@ -98,19 +98,27 @@ def is_table(form: Format | None) -> bool:
 
 def text_of(value: object) -> str:
     """Write a value as text: numbers with all their digits, nothing for None."""
-    if isinstance(value, Decimal):
-        return plain(value)
-    if isinstance(value, list | tuple):
-        return ",".join(map(text_of, value))
-    if isinstance(value, bytes | bool | dict):
-        return _encode(value).decode().strip('"')
-    return "" if value is None else str(value)
+    write = _WRITTEN.get(type(value))
+    return write(value) if write else str(value)
 
 
 def plain(number: Decimal) -> str:
     """Write a decimal without exponent and without zeros at its end: ``43.580000000`` is ``43.58``."""
     text = format(number, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _json_text(value: object) -> str:
+    return _encode(value).decode().strip('"')
+
+
+_WRITTEN: dict[type, Callable[[Any], str]] = {
+    type(None): lambda _: "",
+    Decimal: plain,
+    **dict.fromkeys((list, tuple), lambda values: ",".join(map(text_of, values))),
+    **dict.fromkeys((bytes, bool, dict), _json_text),
+}
+"""How values are written as text by their types; of others, Python's own text is right."""
 
 
 @dataclass
@@ -134,27 +142,26 @@ def _without_tabs(text: str) -> str:
 @dataclass
 class _Csv:
     names: Sequence[str]
-    _writer: "csv.DictWriter[str] | None" = None
+    _columns: list[str] = field(default_factory=list)
 
     def write(self, rows: Iterable[Row]) -> None:
         remaining = iter(rows)
         beginning = list(islice(remaining, _BLOCK))
-        if self._writer is None and beginning:
-            self._writer = self._begun(beginning)
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        if not self._columns and beginning:
+            self._columns = self._names_in(beginning)
+            writer.writerow(self._columns)
         for row in chain(beginning, remaining):
-            cast("csv.DictWriter[str]", self._writer).writerow({name: text_of(value) for name, value in row.items()})
+            writer.writerow([text_of(row.get(name)) for name in self._columns])
         sys.stdout.flush()
 
-    def _begun(self, beginning: list[Row]) -> "csv.DictWriter[str]":
-        """Write the header; later rows may have no other attributes than the first ones and the names."""
-        others = sorted({name for row in beginning for name in row} - {*self.names})
-        writer = csv.DictWriter(sys.stdout, [*self.names, *others], extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        return writer
+    def _names_in(self, beginning: list[Row]) -> list[str]:
+        """Name the columns: later rows have no other attributes than the first ones and the known names."""
+        return [*self.names, *sorted({name for row in beginning for name in row} - {*self.names})]
 
     def end(self) -> None:
-        if self._writer is None:
-            sys.stdout.write(",".join(self.names) + "\n" if self.names else "")
+        if not self._columns:
+            csv.writer(sys.stdout, lineterminator="\n").writerow(self.names)
 
 
 @dataclass

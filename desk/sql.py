@@ -3,12 +3,13 @@
 import gzip
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from re import compile as regex
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -21,6 +22,8 @@ from desk.system import System
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+Result = TypeVar("Result")
 
 TABLES = ("ticks", "raw_data", "quarantine", "bars")
 
@@ -73,8 +76,7 @@ def ask(system: System, query: str, since: str | None = None, until: str | None 
         for table, objects in found.items():
             _create(database, table, _copied(system, table, objects, Path(folder)))
         _lock(database, folder)
-        with _as_user_errors():
-            yield _answer(database, query)
+        yield _answer(database, query)
 
 
 def tables_in(query: str) -> list[str]:
@@ -242,8 +244,7 @@ def _lock(database: "DuckDBPyConnection", folder: str) -> None:
 
 
 def _answer(database: "DuckDBPyConnection", query: str) -> Answer:
-    with _as_user_errors():
-        result = database.execute(query)
+    result = _interruptible(database, lambda: database.execute(query))
     names: list[str] = []
     for name, *_ in result.description or ():
         others = sum(other == name or other.startswith(f"{name}_") for other in names)
@@ -252,9 +253,26 @@ def _answer(database: "DuckDBPyConnection", query: str) -> Answer:
 
 
 def _rows(result: "DuckDBPyConnection") -> Iterator[tuple[Any, ...]]:
-    with _as_user_errors():
-        while rows := result.fetchmany(_ROWS):
-            yield from rows
+    while rows := _interruptible(result, lambda: result.fetchmany(_ROWS)):
+        yield from rows
+
+
+def _interruptible(database: "DuckDBPyConnection", call: Callable[[], Result]) -> Result:
+    """Have DuckDB work in a thread: where it works, nobody notices Ctrl-C.
+
+    Raises
+    ------
+    UserError
+        It cannot do it.
+
+    """
+    with ThreadPoolExecutor(1) as pool, _as_user_errors():
+        future = pool.submit(call)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            database.interrupt()
+            raise
 
 
 def _one_line(text: str) -> str:

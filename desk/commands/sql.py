@@ -1,8 +1,8 @@
 """`tickertape sql`: a question to the archive."""
 
 import sys
-from collections.abc import Iterable
 from decimal import Decimal
+from itertools import chain
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -14,6 +14,7 @@ from desk import athena, sql
 from desk.command import QuestionSettings, run
 from desk.moments import Moment, moment
 from desk.output import Column, output, plain
+from desk.rows import Row
 from desk.system import find_system
 
 _SINCE = "1d"
@@ -71,18 +72,14 @@ def _write(answer: sql.Answer, settings: SqlSettings) -> None:
     ]
     shown = output(settings.format, columns, answer.names)
     if first is not None:
-        shown.write(dict(zip(answer.names, map(_short, row), strict=True)) for row in _chained(first, rows))
+        all_rows = (dict(zip(answer.names, row, strict=True)) for row in chain([first], rows))
+        shown.write(map(_short, all_rows) if settings.format in {"json", "jsonl"} else all_rows)
     shown.end()
 
 
-def _chained(first: tuple[object, ...], rows: Iterable[tuple[object, ...]]) -> Iterable[tuple[object, ...]]:
-    yield first
-    yield from rows
-
-
-def _short(value: object) -> object:
-    """Leave out what is zero at a decimal's end: the archive's have all nine places."""
-    return Decimal(plain(value)) if isinstance(value, Decimal) else value
+def _short(row: Row) -> Row:
+    """Leave out what is zero at a decimal's end, as text does: the archive's have all nine places."""
+    return {name: Decimal(plain(value)) if type(value) is Decimal else value for name, value in row.items()}
 
 
 if __name__ == "__main__":

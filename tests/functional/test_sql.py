@@ -1,6 +1,9 @@
 """SQL over what a shard's process archived into moto's S3: exact, read-only, and of the time that was asked for."""
 
 import json
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from datetime import date, timedelta
 from decimal import Decimal
@@ -274,3 +277,12 @@ def test_questions_may_come_in_any_form(workgroup: str, query: str) -> None:
     """Comments, brackets, lower case and a semicolon at the end are no reason to refuse."""
     _next_result([["x"], ["1"]], ["varchar"])
     assert list(athena.ask(query, workgroup).rows) == [("1",)]
+
+
+def test_ctrl_c_ends_a_long_query() -> None:
+    """DuckDB itself would go on until it has the answer."""
+    with sql._database() as database:
+        database.execute("CREATE TABLE ticks AS SELECT range AS x FROM range(300000)")
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            sql._answer(database, "SELECT count(*) FROM ticks a, ticks b, ticks c WHERE a.x * b.x > c.x")
