@@ -15,6 +15,7 @@ import boto3
 import pytest
 
 from common.errors import UserError
+from infra.templates import SERVICES, deployable
 from producer.clock import Clock
 from producer.feeds import sqs
 from producer.feeds.sqs import Sqs
@@ -375,6 +376,29 @@ def test_a_missing_right_is_one_line(
             assert running.ended.wait(30)
     assert f"AWS refused {operation} (AccessDenied" in str(running.failure)
     assert "grant this action" in str(running.failure)
+
+
+def test_the_role_has_just_the_calls_that_are_made(
+    stub: KinesisStub, queue: Queue, embedded_aws: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes over the wire, from the first look to the last delete, is just what the template grants."""
+    monkeypatch.setattr(sqs, "_EXTEND_SECONDS", 0.5)
+    arn = f"arn:aws:sqs:us-east-1:123456789012:{queue.url.rpartition('/')[2]}"
+    (policy,) = deployable(SERVICES, {"Feed": "sqs", "QueueArn": arn}).of_type("IAM::Policy").values()
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    stub.open.clear()
+    queue.send(tick("A", 1))
+    with FaultyProxy(embedded_aws, record=True) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", proxy.url)
+
+        def called() -> set[tuple[str, str]]:
+            return {(call.action, call.resource) for call in proxy.calls()}
+
+        with feeding(opened(queue)):
+            wait_for(lambda: ("sqs:ChangeMessageVisibility", arn) in called(), 30, pause_seconds=0.3)
+            stub.open.set()
+            wait_for(lambda: queue.count == 0, 30)
+        assert called() == {(action, statement["Resource"]) for action in statement["Action"]}
 
 
 def test_the_queue_says_its_region() -> None:
