@@ -54,6 +54,7 @@ def deploy(account: Account, request: Request) -> None:
     stacks = Stacks.of(account, request.stack)
     stores = Stores(account, names(stacks.stores, TemplateFile.read(STACK), account, request.stores))
     plan = _plan(account, request, stacks)
+    _check_urls_are_there(account, plan.stores.get("NotifyUrls"))
     for stack in stacks:
         stack.remove_failed_creation()
         stack.check_is_idle()
@@ -148,6 +149,23 @@ def _check_stream_is_the_same(current: Mapping[str, str], given: Mapping[str, st
 
     if changes("StreamName") and not changes("ApplicationName"):
         raise SettingsError("another StreamName needs another ApplicationName: the consumer's leases are of one stream")
+
+
+def _check_urls_are_there(account: Account, parameter: str | None) -> None:
+    """Without what its secret is read from, the notifier's task would never start; what is in it is not read here."""
+    if not parameter:
+        return
+    try:
+        unknown = account.client("ssm").get_parameters(Names=[parameter])["InvalidParameters"]
+    except ClientError as error:
+        if code_of(error) in {"AccessDenied", "AccessDeniedException"}:
+            return  # it may be there all the same
+        raise
+    if unknown:
+        raise SettingsError(
+            f"NotifyUrls: there is no parameter {parameter} in SSM in {account.region}: first `aws ssm put-parameter "
+            f"--name {parameter} --type SecureString --value file://FILE`, with a file of URLs (docs/notify.md)"
+        )
 
 
 def _boundary(account: Account, stack: str) -> dict[str, str]:

@@ -325,6 +325,8 @@ def test_the_stream_keeps_its_leases_to_itself(account: Account) -> None:
         ({"STORES": "ShardCount"}, "STORES holds parameters"),
         ({"STORES": "'"}, "STORES cannot be read"),
         ({"STORES": "MonthlyBudget=50"}, "MonthlyBudget needs somebody to warn: STORES=OperatorEmail="),
+        ({"STORES": "NotifyUrls=/nowhere"}, "there is no parameter /nowhere in SSM in us-east-1: first `aws ssm put-p"),
+        ({"STORES": "NotifyUrls=slack://a/b/c"}, "NotifyUrls may not be 'slack://a/b/c'"),
         ({"STORES": "MonthlyBudget=x OperatorEmail=a@b.example"}, "MonthlyBudget may not be 'x'"),
         ({"STACK": "-x"}, "STACK is 1 to 35 letters"),
         ({"SIZE": "tiny"}, "SIZE is full or small or large, not 'tiny'"),
@@ -391,9 +393,9 @@ def test_a_repository_may_deploy_without_keys(account: Account) -> None:
     account.done("deploy", IMAGE="tickertape:1-arm64", SIZE="small")
     boundary = account.parameters(NAME)["RolesBoundary"]
     # MiniStack makes roles without their boundary: what the template says of it must do.
-    roles = Template(STACK, {"RolesBoundary": boundary}).of_type("IAM::Role").values()
+    roles = Template(STACK, {"RolesBoundary": boundary, "NotifyUrls": "/urls"}).of_type("IAM::Role").values()
     limit = f"arn:aws:iam::123456789012:policy/{boundary}"
-    assert [role["PermissionsBoundary"] for role in roles] == [limit] * 3
+    assert {role["PermissionsBoundary"] for role in roles} == {limit}
     assert iam.get_policy(PolicyArn=limit)["Policy"]["PolicyName"] == boundary
     assert account.refused("bootstrap", GITHUB="tickertape") == (
         "GITHUB is OWNER/REPOSITORY, not 'tickertape': make bootstrap GITHUB=me/tickertape"
@@ -401,12 +403,14 @@ def test_a_repository_may_deploy_without_keys(account: Account) -> None:
 
 
 def test_a_small_one_stays_small_until_it_is_said_otherwise(account: Account) -> None:
-    """SIZE=small is one task and one shard, is remembered, and can be given up."""
+    """SIZE=small is one task and one shard, with a notifier if one is wanted, is remembered, and can be given up."""
     lines = account.done("deploy", IMAGE="tickertape:1-arm64", SIZE="small")
     assert "logsV2:live-tail" in lines[-1]
     stores = account.parameters(NAME)
     assert (stores["ShardCount"], stores["LogMetrics"]) == ("1", "FEW")
-    account.done("deploy", IMAGE="tickertape:2-arm64", SERVICES="Capacity=FARGATE_SPOT")
+    account.client("ssm").put_parameter(Name="/urls", Type="SecureString", Value="ntfy://a-topic")
+    account.done("deploy", IMAGE="tickertape:2-arm64", SERVICES="Capacity=FARGATE_SPOT", STORES="NotifyUrls=/urls")
+    assert len(account.client("sqs").list_queues()["QueueUrls"]) == 1
     services = account.client("ecs").list_services(cluster=f"{NAME}-services")["serviceArns"]
     assert [arn.rpartition("/")[2] for arn in services] == ["tickertape"]
     told = account.parameters(f"{NAME}-services")
@@ -416,7 +420,11 @@ def test_a_small_one_stays_small_until_it_is_said_otherwise(account: Account) ->
     )
     account.done("deploy", IMAGE="tickertape:3-arm64", SIZE="full", STORES="LogMetrics=ALL ShardCount=2")
     services = account.client("ecs").list_services(cluster=f"{NAME}-services")["serviceArns"]
+    assert {arn.rpartition("/")[2] for arn in services} == {"producer", "consumer", "notifier"}
+    account.done("deploy", IMAGE="tickertape:3-arm64", STORES="NotifyUrls=")
+    services = account.client("ecs").list_services(cluster=f"{NAME}-services")["serviceArns"]
     assert {arn.rpartition("/")[2] for arn in services} == {"producer", "consumer"}
+    assert not account.client("sqs").list_queues().get("QueueUrls")
     account.done("destroy", EMPTY="yes")
     assert account.stores() == (set(), set())
 
