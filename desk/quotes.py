@@ -10,7 +10,8 @@ from desk.rows import Row
 
 NAMES = (
     *("symbol", "timestamp", "price", "open", "high", "low", "previous_close", "change", "change_percent", "volume"),
-    *("source", "z_score", "bollinger_upper", "bollinger_lower", "anomalies", "suppressed", "trend", "late"),
+    *("source", "z_score", "bollinger_upper", "bollinger_lower", "expected_low", "expected_high"),
+    *("anomalies", "suppressed", "trend", "late"),
     *("misplaced", "partition_key", "shard_id", "sequence_number", "sub_sequence_number", "record_index"),
     *("arrived_at", "expires_at"),
 )

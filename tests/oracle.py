@@ -33,6 +33,7 @@ SEVERITIES = {
     "volume_spike": "warning",
     "price_move": "critical",
     "price_level": "critical",
+    "unusual": "warning",
 }
 _RULES = tuple(SEVERITIES)
 _PRICE_LIMIT = Fraction(9_200_000_000)
@@ -57,6 +58,7 @@ class Settings:
     volume_spike_ratio: Decimal = Decimal(5)
     price_levels: Mapping[str, Decimal] = field(default_factory=dict)
     alert_threshold: Decimal | None = None
+    unusual_rate: Decimal = Decimal("0.001")
     row_seconds: int = 0
 
 
@@ -389,6 +391,8 @@ class _Symbol:
         self.deltas: list[int | None] = []
         self.sides: dict[str, str | None] = dict.fromkeys(_RULES)
         self.sent: dict[tuple[str, str], datetime] = {}
+        self.usual = _Usual(settings.unusual_rate)
+        self.forecast: tuple[Decimal, Decimal] | None = None
 
     def accept(self, tick: _Tick) -> tuple[Row, list[Row], int]:
         """Take the next accepted tick; return its row, the alerts it sends and how many were suppressed."""
@@ -397,6 +401,7 @@ class _Symbol:
             before = self.accepted[-2].price
             self.returns.append(round(10**9 * (tick.price - before) / before))
         self.deltas.append(self._delta())
+        self.forecast = self._next_forecast()
         row = _plain_row(tick) | self._indicators()
         fired: list[str] = []
         suppressed: list[str] = []
@@ -480,6 +485,8 @@ class _Symbol:
             found["z_score"] = z
         if bands := self._bands():
             found["bollinger_upper"], found["bollinger_lower"] = bands
+        if self.forecast:
+            found["expected_low"], found["expected_high"] = self.forecast
         return found
 
     def _sma_cross(self) -> _Finding:
@@ -541,6 +548,49 @@ class _Symbol:
             return _Finding(None)
         side = _sign(tick.price - Fraction(level)) or self.sides["price_level"]
         return _Finding(side, nine(tick.price), nine(Fraction(level)))
+
+    def _next_forecast(self) -> tuple[Decimal, Decimal] | None:
+        """Return what was expected of this tick, and let the forecast learn from it."""
+        if len(self.accepted) < 2:
+            return None
+        found = self.usual.see(self.accepted[-2].price, self.accepted[-1].price, self.returns[-1])
+        return found and (max(nano(found[0]), Decimal(0)), min(nano(found[1]), Decimal(_PRICE_LIMIT.numerator)))
+
+    def _unusual(self) -> _Finding:
+        if self.forecast is None:
+            return _Finding(None)
+        price, (low, high) = nano(self.accepted[-1].price), self.forecast
+        return _Finding("up" if price > high else "down" if price < low else None, price, high if price > high else low)
+
+
+class _Usual:
+    """The forecast of a symbol: a mean size of its returns, and a multiplier of it that is tracked.
+
+    After each step the scale is rounded to 10⁻¹², the multiplier to 10⁻⁶ and the width to 10⁻⁹, all half to even.
+    """
+
+    def __init__(self, rate: Decimal) -> None:
+        with localcontext(prec=60):
+            self.multiplier = round(Fraction(-rate.ln()), 6)
+        self.rise = round(Fraction(1, 100) * (1 - Fraction(rate)) / Fraction(rate), 6)
+        self.scale: Fraction | None = None
+        self.seen = 0
+
+    def see(self, before: Fraction, price: Fraction, ppb: int) -> tuple[Fraction, Fraction] | None:
+        """Take a price after another, and the return in 10⁻⁹; return the forecast of it, after the first 20."""
+        size = Fraction(abs(ppb), 10**9)
+        if self.scale is None:
+            self.scale = size or None
+            return None
+        width = round(before * self.multiplier * self.scale, 9)
+        is_inside = abs(price - before) <= width
+        self.multiplier = (
+            max(self.multiplier - Fraction(1, 100), Fraction(0)) if is_inside else self.multiplier + self.rise
+        )
+        if size > 0:
+            self.scale = round(Fraction(9, 10) * self.scale + Fraction(1, 10) * min(size, 8 * self.scale), 12)
+        self.seen += 1
+        return (before - width, before + width) if self.seen > 20 else None
 
 
 def _plain_row(tick: _Tick) -> Row:

@@ -502,6 +502,7 @@ _small_rules = st.builds(
     volume_spike_ratio=st.sampled_from([Decimal(1), Decimal(2), Decimal("2.5")]),
     price_levels=st.sampled_from([{}, {"A": Decimal("0.00000002")}]),
     alert_threshold=st.none() | st.just(Decimal("0.000000021")),
+    unusual_rate=st.sampled_from([Decimal("0.5"), Decimal("0.1"), Decimal("0.007"), Decimal("0.000001")]),
     alert_cooldown_seconds=st.sampled_from([0, 60, 300]),
 )
 

@@ -133,4 +133,5 @@ def test_every_kind_of_alert_appears_within_a_minute(seed: int) -> None:
         "z_score",
         "bollinger",
         "volume_spike",
+        "unusual",
     }

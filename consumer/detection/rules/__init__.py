@@ -5,6 +5,7 @@ from consumer.detection.rules.bollinger import Bollinger
 from consumer.detection.rules.price_level import PriceLevel
 from consumer.detection.rules.price_move import PriceMove
 from consumer.detection.rules.sma_cross import SmaCross
+from consumer.detection.rules.unusual import Unusual
 from consumer.detection.rules.volume_spike import VolumeSpike
 from consumer.detection.rules.z_score import ZScore
 
@@ -15,5 +16,6 @@ RULES: dict[type[Rule], bool] = {
     Bollinger: True,
     VolumeSpike: True,
     PriceLevel: True,
+    Unusual: True,
 }
 """All rules that come with Tickertape, and whether each is on unless RULES says otherwise."""
