@@ -42,7 +42,7 @@ QUESTIONS = {
     "alerts": ("alerts",),
     "alerts of a day, 2,000": ("alerts", "--since", "1d"),
     "sql, a sum by symbol": ("sql", "SELECT symbol, count(*), avg(price) FROM ticks GROUP BY symbol"),
-    "sql, one row of all columns": ("sql", "SELECT * FROM ticks WHERE symbol = 'S007' LIMIT 1"),
+    "sql, one row of all columns": ("sql", "SELECT * FROM ticks WHERE symbol = 'S001' LIMIT 1"),
 }
 
 

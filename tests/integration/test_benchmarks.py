@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from benchmarks.peers import PEERS, check
+from benchmarks.questions import QUESTIONS
 from consumer.detection import Detection
 from infra.templates import ROOT
 
@@ -41,6 +42,13 @@ def test_latency_is_split_into_its_parts() -> None:
     medians = [numbers(part, 3)[0] for part in parts]
     assert min(medians) >= -1  # the stream's times are whole milliseconds
     assert all(p50 <= p90 <= p99 for p50, p90, p99 in (numbers(part, 3) for part in parts))
+
+
+def test_questions_are_asked_and_timed() -> None:
+    """Each command answers on the stores that the benchmark fills."""
+    _, _, *lines = run("questions", smaller={"SYMBOLS": 3, "OBJECTS": 2, "TICKS": 10, "REPEATS": 1}).splitlines()
+    assert [line[:30].rstrip() for line in lines] == [*QUESTIONS]
+    assert all(seconds > 0 for line in lines for seconds in numbers(line, 2))
 
 
 def test_speed_measures_each_step() -> None:
