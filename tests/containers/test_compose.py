@@ -76,6 +76,8 @@ def test_a_stuck_shard_makes_the_container_unhealthy(system: Compose) -> None:
 
 def test_the_dashboard_shows_the_system(system: Compose) -> None:
     """Its log has an address that works on this machine; without the token in it nothing is shown."""
+    if not system.stores().count_ticks():
+        system.replay(_FILE)
     system.up("dashboard")
     found = re.compile(r"http://127\.0\.0\.1:\d+/\?token=\S+")
     wait_until(lambda: bool(found.search(system.run("logs", "dashboard"))), 60, "the dashboard has told its address")
@@ -84,8 +86,7 @@ def test_the_dashboard_shows_the_system(system: Compose) -> None:
         assert client.get(address.partition("?")[0]).status_code == 401
         assert "<title>Tickertape</title>" in client.get(address).text
         with client.stream("GET", f"{address.partition('?')[0]}events") as events:
-            lines = (line for line in events.iter_lines() if line.startswith("data: [{"))
-            assert '"price":' in next(lines)
+            assert any('"price":' in line for line in events.iter_lines())
 
 
 @pytest.mark.timeout(300)
