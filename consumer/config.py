@@ -26,6 +26,7 @@ class ShardConfig(msgspec.Struct, frozen=True, kw_only=True):
     retention_days: int
     rules: Rules
     row_seconds: int = 0
+    stale_seconds: int = 300
     field_map: dict[str, str] = {}
     worker_id: str = ""
     """By which the daemon's leases are known."""

@@ -5,7 +5,7 @@ records again remembers the same.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from operator import attrgetter
 
 import msgspec
@@ -85,6 +85,9 @@ class Memory:
             self._symbols.move_to_end(name)
         symbol.arrived_ms = arrived_ms
         return symbol
+
+    def __iter__(self) -> Iterator[Symbol]:
+        return iter(self._symbols.values())
 
     def save(self) -> bytes:
         """Write all of it down, without the symbols that were silent for too long."""

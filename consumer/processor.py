@@ -36,11 +36,13 @@ from consumer.sinks.row import Row, RowWriter
 from consumer.sinks.ticks import Place, TicksTable
 from consumer.skips import RecordsSkippedError, Skips
 from consumer.snapshots import END, Snapshots
+from consumer.staleness import stale_symbols
 from consumer.unpacking import unpack
 
 log = logging.getLogger(__name__)
 
 _REQUESTS_AT_A_TIME = 8
+_MOST_NAMED = 10
 
 _RETRYABLE_CHECKPOINT_ERRORS = ("ThrottlingException", "KinesisClientLibDependencyException")
 
@@ -123,6 +125,8 @@ class ShardProcessor:
         self._told_minute = 0
         self._seen = (0, 0)
         self._warned = False
+        self._stale = frozenset[str]()
+        """The symbols that were silent when it was last looked."""
         self._failures = Counter[str]()
         """How often each rule has failed since the last chunk was archived."""
         self._failing: dict[str, int] = {}
@@ -231,7 +235,20 @@ class ShardProcessor:
         minute = int(time.time() / 60)
         if minute != self._told_minute:
             self._told_minute = minute
-            log.info("processing", extra={"shard_id": self.shard_id, "millis_behind_latest": millis_behind_latest})
+            about = {"shard_id": self.shard_id, "millis_behind_latest": millis_behind_latest}
+            log.info("processing", extra={**about, "stale_symbols": self._count_stale(millis_behind_latest)})
+
+    def _count_stale(self, millis_behind_latest: int | None) -> int:
+        """Count the symbols whose quotes have stopped, and name those that are new among them."""
+        after = self._config.stale_seconds
+        if not after or (millis_behind_latest or 0) >= after * 1000:
+            return 0  # whoever is late himself cannot tell
+        stale = stale_symbols(self._memory, int(time.time() * 1000), after)
+        if added := [name for name in stale if name not in self._stale]:
+            about = {"shard_id": self.shard_id, "symbols": added[:_MOST_NAMED], "count": len(added)}
+            log.warning("symbols_stale", extra={**about, "see": "docs/operate.md, Runbook: stale symbols"})
+        self._stale = frozenset(stale)
+        return len(stale)
 
     def _give_up(self) -> None:
         self._lease_is_lost = True

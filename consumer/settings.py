@@ -32,6 +32,12 @@ class ConsumerSettings(RuleSettings):
         description="Rows in the ticks table: 0 is every tick; N is a symbol's first tick in N seconds of arrival, and "
         "each on which a rule fired. The archive has every tick in any case.",
     )
+    stale_seconds: int = Field(
+        300,
+        ge=0,
+        description="A symbol that is silent for so long, while others of its market are quoted, is reported as stale; "
+        "0 reports none.",
+    )
     max_clock_skew_seconds: int = Field(
         300, ge=0, description="A tick this many seconds later than its arrival is quarantined."
     )

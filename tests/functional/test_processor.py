@@ -44,6 +44,7 @@ from tests.functional.shard_process import (
     elsewhere,
     ids,
     in_batches,
+    initialize,
     quote,
     quotes,
     record,
@@ -751,3 +752,24 @@ def test_the_whole_stream_on_one_shard_takes_any_key(
     assert sum("sma_5" in row for row in rows) == 6
     assert not any("misplaced" in row for row in rows)
     assert not [entry for entry in caplog.records if entry.message == "foreign_partition_key"]
+
+
+def test_symbols_whose_quotes_have_stopped_are_named(
+    config: ShardConfig, stores: Stores, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once each, with the lines of the minute, which count them; a shard that is late itself tells of none."""
+    moments = [START, *[START + timedelta(seconds=400)] * 2]
+    records = [
+        record(quote(100, moment, symbol), number, moment, key=symbol)
+        for number, (symbol, moment) in enumerate(zip(["OLD", "AAPL", "MSFT"], moments, strict=True))
+    ]
+    now = START.timestamp() + 410
+    monkeypatch.setattr("consumer.processor.time", SimpleNamespace(time=lambda: now))
+    with caplog.at_level(logging.INFO):
+        run(config, initialize(), batch(records), batch([]))
+        run(config, initialize(), batch(records, millis_behind_latest=300_000))
+    told = [record.__dict__["symbols"] for record in caplog.records if record.msg == "symbols_stale"]
+    counted = [record.__dict__["stale_symbols"] for record in caplog.records if record.msg == "processing"]
+    assert told == [["OLD"]]
+    assert counted == [1, 0]
+    assert len(stores.rows()) == 3

@@ -25,6 +25,7 @@ HEALTHY = {
     "DesiredTaskCount": 1.0,
     "RunningTaskCount": 1.0,
     "Quarantined": 0.0,
+    "StaleSymbols": 0.0,
     "dropped": 0.0,
 }
 """Metrics of a minute in which all is well; those that AWS sends only when something happens are not there."""
@@ -34,6 +35,7 @@ HARM: Mapping[str, Mapping[str, float | None]] = {
     "UnownedShardsAlarm": {"ExpiredLeases": 1},
     "BehindAlarm": {"MillisBehindLatest": 61_000},
     "QuarantineAlarm": {"Quarantined": 1},
+    "StaleAlarm": {"StaleSymbols": 2},
     "NoConsumerAlarm": {"RunningTaskCount": 0},
     "ThrottlingAlarm": {"WriteThrottleEvents": 3},
     "SkippedAlarm": {"Skipped": 1},

@@ -29,9 +29,9 @@ def environment(template: Template) -> dict[str, str]:
 
 @TEMPLATES
 def test_every_variable_is_a_setting(path: Path) -> None:
-    """Nothing is set that no command reads: AWS's own, properties of the KCL, and fields of the settings."""
+    """Nothing is set that no command reads: AWS's own, the KCL's and librdkafka's properties, and settings."""
     names = environment(deployable(path, notifier(path)))
-    assert {n for n in names if n != "AWS_REGION" and not n.startswith("KCL_")} <= FIELDS
+    assert {n for n in names if n != "AWS_REGION" and not n.startswith(("KCL_", "KAFKA_"))} <= FIELDS
 
 
 @TEMPLATES
