@@ -92,6 +92,16 @@ def test_peers_are_compared_or_skipped_with_a_word() -> None:
     assert all(numbers(line, 3)[0] > 0 for line in lines if line not in skipped)
 
 
+def test_forecasts_are_compared_at_three_rates() -> None:
+    """`unusual` is nearer to the rate than deviations are, and loses less than the naive one on real bars."""
+    tables = run("forecast").split("\n\n")[1:]
+    for rate, table in zip((0.1, 0.01, 0.001), tables, strict=True):
+        told = {line[:29].strip(): line.replace("%", "").split() for line in table.splitlines()[1:]}
+        ours, naive, deviations = (told[name] for name in ("unusual", "expanding quantile", "20-tick deviations"))
+        assert abs(float(ours[-4]) / 100 - rate) < abs(float(deviations[-4]) / 100 - rate)
+        assert float(ours[-3]) < float(naive[-3])
+
+
 @pytest.mark.parametrize("place", range(5))
 def test_a_peer_that_does_other_work_is_found(place: int) -> None:
     """Each of the numbers is compared, and none may be missing."""
