@@ -20,8 +20,8 @@ from desk.rows import Row
 from desk.system import System
 
 MOST_SYMBOLS = 1000
-_REQUESTS = 40
-"""Of one look. There is one a second: of a hundred symbols each is read every 2.5 s, at a few per cent of a core."""
+_REQUESTS = 32
+"""Of one look. There is one a second: of a hundred symbols each is read every 3 s, at a few per cent of a core."""
 
 _TOLD_AT_ONCE = 16
 """So many symbols are read before they are told: a first look begins to show soon, and takes little memory."""

@@ -69,6 +69,18 @@ def test_an_alert_of_a_replayed_bar_is_on_the_chart(open_page: Open, pipeline: P
     assert markers(page) >= 1
 
 
+def test_only_alerts_that_come_now_are_new(open_page: Open, pipeline: Pipeline) -> None:
+    """Those of before, which the page begins with, are not counted as new ones; one that comes now is."""
+    page = open_page()
+    expect(page.locator(row(page, "INDA")).locator(".alert-link")).not_to_be_empty()
+    expect(page.locator("#unseen")).to_be_hidden()
+    pipeline.put([tick("AAPL", 300, datetime.now(UTC), previous_close=99)])
+    expect(page.locator("#unseen")).to_be_visible()
+    page.keyboard.press("a")
+    expect(page.locator(".alerts .message").first).to_contain_text("AAPL at 300")
+    expect(page.locator("#unseen")).to_be_hidden()
+
+
 def test_the_chart_tells_an_alert_under_the_pointer(open_page: Open) -> None:
     """A click on an alert goes to its moment on the chart, with the sentence."""
     page = open_page("/alerts")

@@ -13,6 +13,7 @@ const main = document.getElementById("view");
 const unseenBadge = document.getElementById("unseen");
 let view = null; // { name, element, close(), key(event) }
 let unseen = 0;
+const CLOCKS_MS = 5000; // the consumer's clock and the browser's may differ so much
 
 /** Open the address that the browser shows; the view that was open ends. */
 function open() {
@@ -125,7 +126,10 @@ function setUnseen(number) {
   setText(unseenBadge, number > 99 ? "99+" : String(number));
   unseenBadge.setAttribute("aria-label", `${number} new`);
 }
-events.addEventListener("alerts", ({ detail: fresh }) => {
+const opened = Date.now();
+events.addEventListener("alerts", ({ detail }) => {
+  // what the server has found late was sent before anybody looked here
+  const fresh = detail.filter(({ published_at: sent }) => !sent || Date.parse(sent) > opened - CLOCKS_MS);
   if (view.name !== "alerts") setUnseen(unseen + fresh.length);
   notifyOf(fresh, go);
 });
