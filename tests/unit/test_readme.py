@@ -15,6 +15,7 @@ from producer.settings import ProducerSettings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONFIGURE = (ROOT / "docs" / "configure.md").read_text(encoding="utf-8")
 
 
 def _runs() -> list[list[str]]:
@@ -24,7 +25,7 @@ def _runs() -> list[list[str]]:
 
 def _table(command: str) -> set[str]:
     """The variables in the table of a command's settings."""
-    table = re.search(rf"^\| {command} \| default \| \|\n((?:\|.*\n)+)", README, flags=re.MULTILINE)
+    table = re.search(rf"^\| {command} \| default \| \|\n((?:\|.*\n)+)", CONFIGURE, flags=re.MULTILINE)
     assert table is not None
     first_cells = [line.split("|")[1] for line in table[1].splitlines()]
     return {name for cell in first_cells for name in re.findall(r"`([A-Z_]+)`", cell)}
@@ -46,8 +47,8 @@ def test_there_are_runs_to_check() -> None:
 @pytest.mark.parametrize(
     ("command", "kind"), [("producer", ProducerSettings), ("consumer", with_numbers(ConsumerSettings))]
 )
-def test_settings_in_the_readme_exist(command: str, kind: type[CommandSettings]) -> None:
-    """Each variable in the README's tables is a setting of that command."""
+def test_settings_in_the_tables_exist(command: str, kind: type[CommandSettings]) -> None:
+    """Each variable in the tables of docs/configure.md is a setting of that command."""
     names = _table(command)
     assert len(names) >= 6
     assert names <= {name.upper() for name in kind.model_fields}
