@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any
 
 import regex
-from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 from jsonschema import Draft7Validator, ValidationError
 from jsonschema.validators import extend
 
@@ -169,8 +168,24 @@ def faults(kind: str, properties: Mapping[str, Json], *, region: str, partition:
 
 
 @cache
+def schemas() -> Any:  # noqa: ANN401  (cfn-lint has no types)
+    """Give the registry as cfn-lint has it, which takes a second to import."""
+    from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
+
+    return PROVIDER_SCHEMA_MANAGER
+
+
+@cache
+def regions() -> list[str]:
+    """Give all regions that cfn-lint knows."""
+    from cfnlint.helpers import REGIONS
+
+    return list(REGIONS)
+
+
+@cache
 def _validator(region: str, kind: str) -> Draft7Validator:
-    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema(region, kind).schema
+    schema = schemas().get_resource_schema(region, kind).schema
     return _LenientValidator(schema)
 
 
@@ -244,7 +259,7 @@ _LenientValidator = extend(
 
 
 def _set_by_aws(kind: str, properties: Mapping[str, Json]) -> Iterator[str]:
-    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema(_ANY_REGION, kind).schema
+    schema = schemas().get_resource_schema(_ANY_REGION, kind).schema
     for path in schema.get("readOnlyProperties", []):
         name = path.removeprefix("/properties/")
         if name in properties:

@@ -16,7 +16,6 @@ from tests.integration.pipeline import APPLICATION, Pipeline
 from tests.integration.traffic import traffic
 from tests.waiting import wait_for
 
-_PUTS = traffic(seed=11)[:60]
 _OLDER, _NEWER = "4" + "0" * 54, "5" + "0" * 55
 """Sequence numbers before and after all that the stream gives."""
 
@@ -62,7 +61,7 @@ def forget_leases(pipeline: Pipeline) -> None:
 def process(pipeline: Pipeline) -> subprocess.Popen[bytes]:
     """Have a new consumer process some records to their end; gives the consumer."""
     consumer = pipeline.start_consumer(settings(pipeline))
-    pipeline.put(_PUTS)
+    pipeline.put(traffic(seed=11)[:60])
     pipeline.drain(consumer)
     return consumer
 

@@ -1,7 +1,5 @@
 """What the templates give to the feeds from SQS and Kafka: names, a way out, and exactly the calls they make."""
 
-import json
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +9,7 @@ from common.settings import read_settings
 from infra.templates import SERVICES, SMALL, RefusedError, Template, deployable
 from producer.feeds.kafka import properties_of
 from producer.settings import ProducerSettings
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # about setuptools, which parliament still uses
-    from parliament import analyze_policy_string
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # setuptools is about to drop what parliament imports
+from tests.policies import findings
 
 QUEUE = {"Feed": "sqs", "QueueArn": "arn:aws:sqs:eu-west-1:123456789012:quotes.fifo"}
 KAFKA = {"Feed": "kafka", "KafkaBrokers": "a:9092,b:9092", "KafkaTopic": "quotes", "KafkaGroup": "mine"}
@@ -42,7 +34,7 @@ def granted(template: Template) -> dict[str, Any]:
     """Give what the producer may do because of its feed: resources by action."""
     policies = [policy["PolicyDocument"] for policy in template.of_type("IAM::Policy").values()]
     for policy in policies:
-        assert not [finding.issue for finding in analyze_policy_string(json.dumps(policy)).findings]
+        assert findings(policy) == []
     by_action = {}
     for statement in (statement for policy in policies for statement in policy["Statement"]):
         actions = statement["Action"]

@@ -107,18 +107,20 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {"": bytes, ".gz": gzip.compress
 @pytest.mark.parametrize(
     ("suffix", "content"),
     [
-        (".csv", BARS.encode()),
-        (".csv", b"\xef\xbb\xbf" + BARS.replace("\n", "\r\n").encode()),
-        (".jsonl", numeric_bars()),
-        (".ndjson", jsonl(bars_as_rows())),
-        (".parquet", parquet_bars()),
+        (".csv", BARS.encode),
+        (".csv", lambda: b"\xef\xbb\xbf" + BARS.replace("\n", "\r\n").encode()),
+        (".jsonl", numeric_bars),
+        (".ndjson", lambda: jsonl(bars_as_rows())),
+        (".parquet", parquet_bars),
     ],
     ids=["csv", "csv with BOM and CRLF", "jsonl of numbers", "jsonl of text", "parquet"],
 )
-def test_every_format_gives_the_same_ticks(tmp_path: Path, suffix: str, content: bytes, compression: str) -> None:
+def test_every_format_gives_the_same_ticks(
+    tmp_path: Path, suffix: str, content: Callable[[], bytes], compression: str
+) -> None:
     """The same bars give exactly the same ticks as CSV, JSON lines and Parquet, plain and compressed."""
     path = tmp_path / f"bars{suffix}{compression}"
-    path.write_bytes(COMPRESS[compression](content))
+    path.write_bytes(COMPRESS[compression](content()))
     assert read(path) == BARS_AS_TICKS
 
 

@@ -5,15 +5,12 @@ import json
 import re
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
-from cfnlint.helpers import REGIONS
-from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
 from common.tick import Tick
 from ecs.template import TemplateFile
@@ -32,12 +29,9 @@ from infra.templates import (
     read,
     services,
 )
-from tests.registry import faults
+from tests.policies import findings
+from tests.registry import faults, regions, schemas
 from tests.variants import notifier, variants
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # about setuptools, which parliament still uses
-    from parliament import analyze_policy_string
 
 OF_TASKS = ("ProducerRole", "ConsumerRole", "NotifierRole", "ExecutionRole")
 ROLES = (*OF_TASKS, "ReaderRole")
@@ -70,12 +64,12 @@ def representatives(path: Path) -> set[str]:
     To lint in all of them takes a minute, and is less strict: cfn-lint stops after 512 combinations of values. Apart
     from schemas its rules know regions by their sizes of machines only, of which the templates choose none.
     """
-    types: dict[str, set[tuple[str, str]]] = {region: set() for region in REGIONS}
+    types: dict[str, set[tuple[str, str]]] = {region: set() for region in regions()}
     for kind in {resource["Type"] for resource in read(path)["Resources"].values()}:
-        for regions, _ in PROVIDER_SCHEMA_MANAGER.get_resource_schemas_by_regions(kind, REGIONS):
-            for region in regions:
-                types[region].add((kind, regions[0]))
-    groups = {(partition_of(region), *sorted(types[region])): region for region in sorted(REGIONS, key=len)}
+        for alike, _ in schemas().get_resource_schemas_by_regions(kind, regions()):
+            for region in alike:
+                types[region].add((kind, alike[0]))
+    groups = {(partition_of(region), *sorted(types[region])): region for region in sorted(regions(), key=len)}
     return set(groups.values())
 
 
@@ -99,9 +93,9 @@ def test_template_is_right_for_aws(path: Path) -> None:
 def test_regions_that_differ_are_linted() -> None:
     """Each partition is linted; and a type that some regions lack is refused in one such region of each partition."""
     for path in TEMPLATES:
-        assert set(map(partition_of, representatives(path))) == set(map(partition_of, REGIONS))
-    types_in = PROVIDER_SCHEMA_MANAGER.get_resource_types
-    lacking = {region for region in REGIONS if "AWS::Budgets::Budget" not in types_in(region)}
+        assert set(map(partition_of, representatives(path))) == set(map(partition_of, regions()))
+    types_in = schemas().get_resource_types
+    lacking = {region for region in regions() if "AWS::Budgets::Budget" not in types_in(region)}
     assert "eu-north-1" in lacking
     assert "eu-west-1" not in lacking
     refused_in = {line.rpartition(" in ")[2].strip("'") for line in lint(BUDGET, representatives(BUDGET))}
@@ -265,8 +259,7 @@ def test_what_aws_refuses_is_found(
 def test_policies_are_sound(role: str) -> None:
     """The linter that knows every action of AWS, its resources and conditions finds nothing to say."""
     for policy in Template(STACK, ALL).of_type("IAM::Role")[role]["Policies"]:
-        findings = analyze_policy_string(json.dumps(policy["PolicyDocument"])).findings
-        assert [(finding.issue, finding.detail, finding.location) for finding in findings] == []
+        assert findings(policy["PolicyDocument"]) == []
 
 
 @pytest.mark.parametrize("role", ROLES)
