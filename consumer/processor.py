@@ -246,7 +246,7 @@ class ShardProcessor:
         stale = stale_symbols(self._memory, int(time.time() * 1000), after)
         if added := [name for name in stale if name not in self._stale]:
             about = {"shard_id": self.shard_id, "symbols": added[:_MOST_NAMED], "count": len(added)}
-            log.warning("symbols_stale", extra={**about, "see": "docs/operate.md, Runbook: stale symbols"})
+            log.warning("symbols_stale", extra={**about, "see": "docs/operate.md, Stale symbols"})
         self._stale = frozenset(stale)
         return len(stale)
 

@@ -57,10 +57,17 @@ def _accepted(path: Path, parameters: dict[str, Any], pseudo: dict[str, str]) ->
     parameters = {name: str(value).replace("arn:aws:", own_arn) for name, value in parameters.items()}
     if parameters.get("NotifyUrlsArn", "NONE") != "NONE":
         parameters = parameters | notifier(path, *pseudo.items())
+    parameters = {name: _here(value, pseudo) for name, value in parameters.items()}
     try:
         yield deployable(path, parameters, pseudo=pseudo)
     except RefusedError:
         return
+
+
+def _here(value: Any, pseudo: dict[str, str]) -> Any:  # noqa: ANN401  (a parameter's value)
+    """Move an example's ARN into the partition of the stack."""
+    partition = pseudo.get("AWS::Partition", "aws")
+    return value.replace("arn:aws:", f"arn:{partition}:", 1) if isinstance(value, str) else value
 
 
 def _decisive_values(template: dict[str, Any]) -> dict[str, list[Any]]:

@@ -818,7 +818,7 @@ def test_every_alarm_has_its_runbook() -> None:
     """Each alarm tells operators, says in its description where to read on, and that section is there."""
     sections = re.findall(r"^### (.+)$", (ROOT / "docs" / "operate.md").read_text(), re.MULTILINE)
     alarms = services().of_type("CloudWatch::Alarm")
-    assert (len(alarms), Template(STACK).of_type("CloudWatch::Alarm")) == (10, {})
+    assert (len(alarms), Template(STACK).of_type("CloudWatch::Alarm")) == (11, {})
     stack = Template(STACK, NOTIFYING)
     for alarm in (*alarms.values(), *stack.of_type("CloudWatch::Alarm").values()):
         assert alarm["AlarmActions"] == alarm["OKActions"] == [stack.outputs["OperatorTopicArn"]["Value"]]
