@@ -34,6 +34,9 @@ SYMBOLS, MANY_SYMBOLS = 100, 5000
 TICKS_BEFORE = 25
 """Of each symbol, when the whole path is measured: the windows are full then."""
 
+WINDOW_TICKS = 60_000
+"""What a shard at its limit gets in an archive window: so many share a snapshot, which grows with the symbols."""
+
 REPEATS = 5
 BATCH = 2000
 ARRIVED = 1_800_000_000_000
@@ -184,10 +187,10 @@ class _Daemon:
         pass
 
 
-def whole_path(name: str, symbols: int = SYMBOLS, row_seconds: int = 0) -> Step:
+def whole_path(name: str, symbols: int = SYMBOLS, row_seconds: int = 0, count: int | None = None) -> Step:
     """From the daemon's message to acknowledged writes, against put_item for each tick, over a loopback server."""
     before = max(TICKS // 2, TICKS_BEFORE * symbols)
-    sent = payloads(symbols, before + TICKS // 2)
+    sent = payloads(symbols, before + (count or TICKS // 2))
     config = ShardConfig(
         stream_name="stream",
         application_name="application",
@@ -212,15 +215,17 @@ def whole_path(name: str, symbols: int = SYMBOLS, row_seconds: int = 0) -> Step:
     process.run()  # connections, and windows that are not full: once in a process's life
     table = boto3.resource("dynamodb").Table("ticks")
     few = [json.loads(payload, parse_float=str) for payload in sent[:1000]]
+    said = _messages(sent, before, len(sent))
 
     def ours() -> None:
-        daemon.lines = [*_messages(sent, before, len(sent)), json.dumps({"action": "shardEnded"}).encode()]
+        daemon.lines = [*said, json.dumps({"action": "shardEnded"}).encode()]
         process.run()
 
     def peer() -> None:
         for tick in few:
             table.put_item(Item=tick)
 
+    look_for_garbage_seldom()  # and not among the other steps' data
     return Step(name, ours, "put_item each", peer, len(sent) - before, len(few))
 
 
@@ -248,7 +253,7 @@ def main() -> None:
         for step in steps(sent):
             _print(step, REPEATS)
         _print(whole_path("whole path"), 1)
-        _print(whole_path(f"{MANY_SYMBOLS:,} symbols", MANY_SYMBOLS), 1)
+        _print(whole_path(f"{MANY_SYMBOLS:,} symbols", MANY_SYMBOLS, count=WINDOW_TICKS), 1)
         _print(whole_path("thin rows", row_seconds=ARCHIVE_SECONDS), 1)
 
 
