@@ -53,7 +53,7 @@ def test_questions_are_asked_and_timed() -> None:
 
 def test_speed_measures_each_step() -> None:
     """Each step and its peer are done, and cost something."""
-    smaller = {"TICKS": 2000, "REPEATS": 1, "MANY_SYMBOLS": 200, "WINDOW_TICKS": 1000}
+    smaller: dict[str, float] = {"TICKS": 2000, "REPEATS": 1, "MANY_SYMBOLS": 200, "WINDOW_TICKS": 1000}
     _, *lines = run("speed", smaller=smaller).splitlines()
     assert [line[:16].rstrip() for line in lines] == [
         "read a message",
