@@ -14,9 +14,11 @@ from pydantic_settings import SettingsConfigDict
 from common.errors import SettingsError
 from common.settings import CommandSettings, read_settings
 from common.tick import NotATickError, normalise_symbol
-from consumer.detection import RULES, NoRuleError, Number, Rule, Rules
+from consumer.detection import RULES, Detector, NoRuleError, Number, Rule, Rules
 from consumer.detection.choice import DEFAULT, find, numbers_of
+from consumer.sinks.row import RowWriter
 
+OTHER_COLUMNS = {column.name for column in RowWriter("", (), 1).columns}
 _ALL_SYMBOLS = "*"
 DEFAULT_RULES = ",".join(DEFAULT)
 _MOST_BYTES = 64 * 1024
@@ -66,6 +68,14 @@ class RuleSettings(CommandSettings):
             rules.numbers_of(rule)
             for symbol in rules.overrides:
                 _check_together(rules, rule, symbol)
+        try:
+            columns = Detector(rules).columns
+        except ValueError:
+            raise
+        except Exception as error:
+            raise ValueError(f"RULES: a rule does not say what its columns are: {error!r}") from None
+        if taken := sorted({column.name for column in columns} & OTHER_COLUMNS):
+            raise ValueError(f"RULES: a rule's column cannot be named {', '.join(taken)}: rows have one")
         return self
 
     def _checked(self, overrides: Overrides) -> Overrides:

@@ -1,5 +1,6 @@
 """Takes one accepted tick after another and says what it means."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -79,6 +80,17 @@ class _Off(Rule):
         return NONE
 
 
+class _Broken(Rule):
+    """Stands for a rule that could not be made for a symbol, or not be taken up again: it fails on each tick."""
+
+    def __init__(self, rule: type[Rule], error: Exception) -> None:
+        self.name = rule.name  # type: ignore[misc]  # the name of another
+        self._error = error
+
+    def update(self, tick: Tick) -> int:
+        raise self._error
+
+
 class Detector:
     """Applies rules to accepted ticks: those later than the last one of their symbol.
 
@@ -96,6 +108,9 @@ class Detector:
         self._columns = [rule.columns(numbers) for rule, numbers in zip(self._classes, self._numbers, strict=True)]
         self.columns: tuple[Column, ...] = tuple(column for columns in self._columns for column in columns)
         """What the rules add to a row, in the order of a detection's ``values``."""
+        names = Counter(column.name for column in self.columns)
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise ValueError(f"RULES: more than one rule has a column {', '.join(twice)}")
         self._blanks = {
             rule: (None,) * len(columns) for rule, columns in zip(self._classes, self._columns, strict=True)
         }
@@ -108,7 +123,7 @@ class Detector:
         made = []
         for rule, numbers, columns in zip(self._classes, self._numbers_of(symbol), self._columns, strict=True):
             if numbers is not None:
-                one = rule(numbers, history)
+                one = _made(rule, numbers, history)
             elif columns:
                 one = _Off(None, history)
             else:
@@ -139,7 +154,7 @@ class Detector:
             last.previous_close,
             last.volume,
             prices,
-            [_packed(value) for value in returns],
+            _packed_all(returns),
             deltas,
             [_memory(rule) for rule in _active(state)],
             [(rule, direction, timestamp) for (rule, direction), timestamp in state.sent.items()],
@@ -164,9 +179,18 @@ class Detector:
                 rule.side = memory[0]
                 for name, value in zip(rule.remembers, memory[1:], strict=True):
                     setattr(rule, name, _unpacked(value))
-            rule.resume()
+        state.rules = [self._resumed(rule) for rule in state.rules]
         state.sent = {(rule, direction): timestamp for rule, direction, timestamp in saved.sent}
         return state
+
+    def _resumed(self, rule: Rule) -> Rule:
+        try:
+            rule.resume()
+        except Exception as error:
+            broken = _Broken(type(rule), error)
+            broken.side, broken.values = NONE, self._blanks[type(rule)]
+            return broken
+        return rule
 
     def _memories(self, state: SymbolState, saved: list[list[Any]], rules: Rules) -> Sequence[list[Any] | None]:
         """Give each rule's memory that was saved under ``rules``; None for one that has other numbers now."""
@@ -195,7 +219,7 @@ class Detector:
                 if side != rule.side:
                     self._turn(state, rule, side, tick, detection)
             except Exception as error:
-                rule.values = self._blanks[type(rule)]
+                rule.values = self._blanks.get(type(rule), rule.values)
                 detection.failures += (Failure(rule.name, repr(error)),)
             values += rule.values
         history.end(tick)
@@ -250,14 +274,32 @@ def _active(state: SymbolState) -> list[Rule]:
     return [rule for rule in state.rules if type(rule) is not _Off]
 
 
+def _made(rule: type[Rule], numbers: Numbers, history: History) -> Rule:
+    try:
+        return rule(numbers, history)
+    except Exception as error:
+        return _Broken(rule, error)
+
+
 def _memory(rule: Rule) -> list[Any]:
-    return [rule.side, *(_packed(getattr(rule, name)) for name in rule.remembers)]
+    """Write down a rule's memory; of one that remembers something else than integers, its side alone."""
+    try:
+        return [rule.side, *(_packed(getattr(rule, name)) for name in rule.remembers)]
+    except (AttributeError, TypeError):
+        return [rule.side]
+
+
+def _packed_all(values: list[int]) -> list[int | str]:
+    are_small = not values or (min(values) >= -_LARGE and max(values) < _LARGE)
+    return values if are_small else list(map(_packed, values))  # type: ignore[return-value]  # a list is invariant
 
 
 def _packed(value: Any) -> Any:  # noqa: ANN401  (an integer, None, or a list of these)
     if isinstance(value, list):
-        return [_packed(one) for one in value]
-    return value if value is None or -_LARGE <= value < _LARGE else str(value)
+        return list(map(_packed, value))
+    if value is None or -_LARGE <= value < _LARGE:
+        return value
+    return str(value)
 
 
 def _unpacked(value: Any) -> Any:  # noqa: ANN401  (what `_packed` gives)

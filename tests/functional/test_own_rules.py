@@ -56,6 +56,56 @@ class Thirds(Rule):
     @staticmethod
     def sentence(alert):
         return f"{alert.symbol} is odd."
+
+
+class Unborn(Thirds):
+    """Cannot be made."""
+
+    name = "unborn"
+
+    def __init__(self, numbers, history):
+        raise KeyError(history.symbol)
+
+    @classmethod
+    def columns(cls, numbers):
+        return (Column("unborn", "N"),)
+
+
+class Forgetful(Thirds):
+    """Remembers what cannot be remembered, and cannot go on."""
+
+    name = "forgetful"
+    remembers = ("count", "word")
+    word = "text"
+
+    @classmethod
+    def columns(cls, numbers):
+        return (Column("forgotten", "N"),)
+
+    def resume(self):
+        raise LookupError("nothing")
+
+
+class Priced(Thirds):
+    """Its column is one of every row."""
+
+    name = "priced"
+
+    @classmethod
+    def columns(cls, numbers):
+        return (Column("price", "N"),)
+
+
+class Columnless(Thirds):
+    name = "columnless"
+
+    @classmethod
+    def columns(cls, numbers):
+        return (Column(cls.nothing, "N"),)
+
+
+class Doubled(Thirds):
+    name = "doubled"
 '''
 
 
@@ -128,9 +178,23 @@ def test_a_rule_that_fails_is_off_for_that_tick(
     assert all(failures["thirds"] > 1 for failures in counted)
 
 
+@pytest.mark.usefixtures("folder")
+def test_a_rule_that_cannot_begin_or_go_on_is_off(config: ShardConfig, stores: Stores) -> None:
+    """Neither one that cannot be made, nor one whose memory cannot be written or read, stops the shard."""
+    broken = replace(config, rules=Rules.of("failing_rules:Unborn", "failing_rules:Forgetful", "price_move"))
+    records = ticks(120)
+    daemon = run(broken, initialize(), *in_batches(records[:100], 40))
+    run(broken, *in_batches([*daemon.uncovered(), *records[100:]], 40), after=daemon)
+    assert len(stores.rows()) == 120
+    assert {"price_move", "forgetful"} == {alert["rule"] for alert in stores.alerts().values()}
+
+
 @pytest.mark.parametrize(
     ("rules", "said"),
     [
+        ("failing_rules:Priced", "cannot be named price"),
+        ("failing_rules:Columnless", "a rule does not say what its columns are: AttributeError"),
+        ("failing_rules:Thirds,failing_rules:Doubled", "more than one rule has a column seen"),
         ("nowhere:Rule", "there is no module nowhere on PYTHONPATH"),
         ("my_rules:Breakin", "module my_rules has no Breakin"),
         ("json:dumps", "must be a class derived from consumer.detection.Rule"),
