@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, DecimalException, localcontext
 from fractions import Fraction
+from itertools import pairwise
 from math import lcm
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,19 @@ SEVERITIES = {
     "price_move": "critical",
     "price_level": "critical",
     "unusual": "warning",
+    "rsi": "info",
+    "macd": "info",
+    "rapid_move": "warning",
+    "split": "warning",
+    "inconsistent": "warning",
+    "gap": "warning",
 }
-_RULES = tuple(SEVERITIES)
+_DEFAULT_RULES = (
+    *("sma_cross", "price_move", "z_score", "bollinger", "volume_spike", "price_level", "unusual"),
+    *("split", "inconsistent", "gap"),
+)
+_SILENT_FIRST = {"sma_cross", "price_level", "macd"}
+_WHOLE_RATIOS = [Fraction(n) for n in (2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 25, 30, 40, 50, 75, 100)]
 _PRICE_LIMIT = Fraction(9_200_000_000)
 _NANO = Fraction(1, 10**9)
 _LATEST_ARRIVAL = 4_102_444_800_000  # 2100-01-01: a replay's arrivals are unknown, and later than its ticks
@@ -45,6 +57,7 @@ _LATEST_ARRIVAL = 4_102_444_800_000  # 2100-01-01: a replay's arrivals are unkno
 class Settings:
     """The settings that decide what comes out, with the design's defaults."""
 
+    rules: tuple[str, ...] = _DEFAULT_RULES
     alert_cooldown_seconds: int = 300
     max_clock_skew_seconds: int = 300
     sma_fast: int = 5
@@ -59,6 +72,17 @@ class Settings:
     price_levels: Mapping[str, Decimal] = field(default_factory=dict)
     alert_threshold: Decimal | None = None
     unusual_rate: Decimal = Decimal("0.001")
+    rsi_period: int = 14
+    rsi_overbought: Decimal = Decimal(70)
+    rsi_oversold: Decimal = Decimal(30)
+    macd_fast: int = 12
+    macd_slow: int = 26
+    macd_signal: int = 9
+    rapid_move_percent: Decimal = Decimal(2)
+    rapid_move_seconds: int = 300
+    split_tolerance_percent: Decimal = Decimal(3)
+    inconsistent_close_percent: Decimal = Decimal(1)
+    gap_seconds: int = 900
     row_seconds: int = 0
 
 
@@ -365,6 +389,18 @@ def _variance(values: Sequence[Fraction]) -> Fraction:
     return _mean([(value - mean) ** 2 for value in values])
 
 
+def _fifteen(value: Fraction) -> Fraction:
+    """Round what is carried from tick to tick."""
+    return Fraction(round(value * 10**15), 10**15)
+
+
+def _follow(averages: list[Fraction], values: Sequence[Fraction], size: int) -> None:
+    """Add the next exponential average of the newest value; the first is a mean."""
+    weight = Fraction(2, size + 1)
+    new = averages[-1] + weight * (values[-1] - averages[-1]) if averages else _mean(values[-size:])
+    averages.append(_fifteen(new))
+
+
 def _sign(value: Fraction) -> str | None:
     return None if value == 0 else "up" if value > 0 else "down"
 
@@ -389,10 +425,15 @@ class _Symbol:
         self.accepted: list[_Tick] = []
         self.returns: list[int] = []
         self.deltas: list[int | None] = []
-        self.sides: dict[str, str | None] = dict.fromkeys(_RULES)
+        self.sides: dict[str, str | None] = dict.fromkeys(SEVERITIES)
         self.sent: dict[tuple[str, str], datetime] = {}
         self.usual = _Usual(settings.unusual_rate)
         self.forecast: tuple[Decimal, Decimal] | None = None
+        self.wilder: list[tuple[Fraction, Fraction]] = []
+        self.averages: dict[str, list[Fraction]] = {"fast": [], "slow": [], "line": [], "signal": []}
+        self.days: dict[date, list[Fraction]] = {}
+        self.silent: dict[date, bool] = {}
+        self.session: list[_Tick] = []
 
     def accept(self, tick: _Tick) -> tuple[Row, list[Row], int]:
         """Take the next accepted tick; return its row, the alerts it sends and how many were suppressed."""
@@ -402,16 +443,17 @@ class _Symbol:
             self.returns.append(round(10**9 * (tick.price - before) / before))
         self.deltas.append(self._delta())
         self.forecast = self._next_forecast()
+        findings = {rule: getattr(self, f"_{rule}")() for rule in self.settings.rules}
         row = _plain_row(tick) | self._indicators()
         fired: list[str] = []
         suppressed: list[str] = []
         alerts: list[Row] = []
-        for rule in _RULES:
-            finding: _Finding = getattr(self, f"_{rule}")()
+        for rule in self.settings.rules:
+            finding: _Finding = findings[rule]
             before_side, self.sides[rule] = self.sides[rule], finding.side
             if rule == "price_move" and self._previous_close_changed():
                 before_side = None
-            first_side_is_silent = rule in {"sma_cross", "price_level"} and before_side is None
+            first_side_is_silent = rule in _SILENT_FIRST and before_side is None
             if finding.side is None or finding.side == before_side or first_side_is_silent:
                 continue
             fired.append(rule)
@@ -477,6 +519,12 @@ class _Symbol:
 
     def _indicators(self) -> Row:
         found: Row = {}
+        if "rsi" in self.settings.rules and (rsi := self._rsi_index()) is not None:
+            found["rsi"] = six(rsi)
+        if self.averages["line"]:
+            found["macd"] = nine(self.averages["line"][-1])
+        if self.averages["signal"]:
+            found["macd_signal"] = nine(self.averages["signal"][-1])
         if fast := self._last_prices(self.settings.sma_fast):
             found[f"sma_{self.settings.sma_fast}"] = nine(_mean(fast))
         if slow := self._last_prices(self.settings.sma_slow):
@@ -548,6 +596,144 @@ class _Symbol:
             return _Finding(None)
         side = _sign(tick.price - Fraction(level)) or self.sides["price_level"]
         return _Finding(side, nine(tick.price), nine(Fraction(level)))
+
+    def _rsi(self) -> _Finding:
+        period = self.settings.rsi_period
+        last = self.accepted[-period - 1 :]
+        changes = [after.price - before.price for before, after in pairwise(last)]
+        if len(changes) < period:
+            return _Finding(None)
+        rises = [max(change, Fraction(0)) for change in changes]
+        falls = [max(-change, Fraction(0)) for change in changes]
+        gain, loss = sum(rises, Fraction(0)), sum(falls, Fraction(0))
+        if self.wilder:
+            gain = (period - 1) * self.wilder[-1][0] + rises[-1]
+            loss = (period - 1) * self.wilder[-1][1] + falls[-1]
+        self.wilder.append((_fifteen(gain / period), _fifteen(loss / period)))
+        index = self._rsi_index()
+        if index is None:
+            return _Finding(None)
+        if index >= Fraction(self.settings.rsi_overbought):
+            return _Finding("up", six(index), self.settings.rsi_overbought)
+        side = "down" if index <= Fraction(self.settings.rsi_oversold) else None
+        return _Finding(side, six(index), self.settings.rsi_oversold)
+
+    def _rsi_index(self) -> Fraction | None:
+        gain, loss = self.wilder[-1] if self.wilder else (Fraction(0), Fraction(0))
+        return 100 - 100 / (1 + gain / loss) if loss else Fraction(100) if gain else None
+
+    def _macd(self) -> _Finding:
+        prices, averages = [tick.price for tick in self.accepted[-self.settings.macd_slow :]], self.averages
+        if len(prices) < self.settings.macd_slow:
+            return _Finding(None)
+        _follow(averages["fast"], prices, self.settings.macd_fast)
+        _follow(averages["slow"], prices, self.settings.macd_slow)
+        averages["line"].append(averages["fast"][-1] - averages["slow"][-1])
+        if len(averages["line"]) < self.settings.macd_signal:
+            return _Finding(None)
+        _follow(averages["signal"], averages["line"], self.settings.macd_signal)
+        line, signal = averages["line"][-1], averages["signal"][-1]
+        return _Finding(_sign(line - signal) or self.sides["macd"], nine(line), nine(signal))
+
+    def _rapid_move(self) -> _Finding:
+        now, window = self.accepted[-1].moment, timedelta(seconds=self.settings.rapid_move_seconds)
+        parts: dict[int, list[_Tick]] = defaultdict(list)
+        for tick in reversed(self.accepted):
+            if tick.moment < now - 2 * window:
+                break
+            parts[(tick.moment - datetime(1970, 1, 1, tzinfo=UTC)) // (window / 100)].append(tick)
+        lowest = [min(ticks, key=lambda one: one.price) for ticks in parts.values()]  # newest first, so the latest
+        highest = [max(ticks, key=lambda one: one.price) for ticks in parts.values()]
+        price = self.accepted[-1].price
+        rise = price / min(tick.price for tick in lowest if tick.moment >= now - window) - 1
+        fall = 1 - price / max(tick.price for tick in highest if tick.moment >= now - window)
+        limit = self.settings.rapid_move_percent
+        if 100 * max(rise, fall) < Fraction(limit):
+            return _Finding(None)
+        return _Finding("up", six(100 * rise), limit) if rise >= fall else _Finding("down", six(-100 * fall), -limit)
+
+    def _begins_session(self) -> bool:
+        if len(self.accepted) < 2 or self.accepted[-1].previous_close is None:
+            return False
+        before, now = self.accepted[-2:]
+        is_known = before.previous_close is not None or before.moment.date() != now.moment.date()
+        return is_known and before.previous_close != now.previous_close
+
+    def _adjusted(self, last: Fraction) -> Fraction | None:
+        """Return the ratio that a new previous close was divided by."""
+        tick = self.accepted[-1]
+        if tick.previous_close is None:
+            return None
+        factor = last / tick.previous_close
+        is_nearer_to_close = (factor > 1) == (tick.price**2 < last * tick.previous_close)
+        is_halfway = tick.price**2 == last * tick.previous_close
+        for ratio in (Fraction(3, 2), Fraction(5, 2), *_WHOLE_RATIOS):
+            if abs(max(factor, 1 / factor) / ratio - 1) <= Fraction(1, 100) and is_nearer_to_close and not is_halfway:
+                return ratio if factor > 1 else 1 / ratio
+        return None
+
+    def _split(self) -> _Finding:
+        now = self.accepted[-1]
+        if len(self.accepted) < 2:
+            self.days[now.moment.date()] = [now.price]
+            return _Finding(None)
+        last = self.accepted[-2].price
+        factor = self._adjusted(last) if self._begins_session() else None
+        earlier = [(min(prices), max(prices)) for prices in list(self.days.values())[-11:]]
+        for ratio in _WHOLE_RATIOS:
+            jump = max(last / now.price, now.price / last)
+            is_near = abs(jump / ratio - 1) <= Fraction(self.settings.split_tolerance_percent) / 100
+            is_calm = all(high / low - 1 <= (ratio - 1) / 4 for low, high in earlier)
+            if factor is None and is_near and is_calm:
+                factor = ratio if now.price < last else 1 / ratio
+        prices = self.days.setdefault(now.moment.date(), [last])
+        if factor is None:
+            prices[:] = [min(*prices, now.price), max(*prices, now.price)]
+            return _Finding(None)
+        prices[:] = [now.price]
+        if factor > 1:
+            return _Finding("down", six(last / now.price), six(factor))
+        return _Finding("up", six(now.price / last), six(1 / factor))
+
+    def _inconsistent(self) -> _Finding:
+        tick, ended = self.accepted[-1], self.session
+        begins = self._begins_session()
+        if begins or not ended:
+            self.session = []
+        self.session.append(tick)
+        for name in ("price", "open"):
+            value = getattr(tick, name)
+            if value is not None and tick.high is not None and value > tick.high:
+                return _Finding("up", nano(value), nano(tick.high))
+        for name in ("price", "open"):
+            value = getattr(tick, name)
+            if value is not None and tick.low is not None and value < tick.low:
+                return _Finding("down", nano(value), nano(tick.low))
+        close = tick.previous_close
+        if not begins or close is None or tick.moment - ended[-1].moment > timedelta(days=4):
+            return _Finding(None)
+        regular = [one for one in ended if one.volume is not None or one.high is not None]
+        price = (regular or ended)[-1].price
+        percent = 100 * (close - price) / price
+        if abs(percent) <= Fraction(self.settings.inconsistent_close_percent) or self._adjusted(price):
+            return _Finding(None)
+        return _Finding(_sign(percent), nano(close), nano(price))
+
+    def _gap(self) -> _Finding:
+        now = self.accepted[-1]
+        day = now.moment.date()
+        self.silent.setdefault(day, False)
+        if len(self.accepted) < 2:
+            return _Finding(None)
+        before, limit = self.accepted[-2], self.settings.gap_seconds
+        silence = now.moment - before.moment
+        is_within = before.moment.date() == day and before.previous_close == now.previous_close
+        if not is_within or silence <= timedelta(seconds=limit):
+            return _Finding(None)
+        self.silent[day] = True
+        usual = sum(list(self.silent.values())[-6:-1])
+        seconds = Fraction(silence // timedelta(microseconds=1), 10**6)
+        return _Finding("up" if usual < 2 else None, six(seconds), Decimal(limit))
 
     def _next_forecast(self) -> tuple[Decimal, Decimal] | None:
         """Return what was expected of this tick, and let the forecast learn from it."""

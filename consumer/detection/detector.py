@@ -14,8 +14,8 @@ from consumer.detection.history import History
 from consumer.detection.rule import DOWN, NONE, UP, Column, Numbers, Rule
 
 _LARGE = 2**63
-_LARGEST = 10**29
-"""Values and thresholds are below this, so that they have the 38 digits that DynamoDB takes."""
+_LARGEST = 10**38
+"""Values and thresholds, in 10⁻⁹, are below this, so that they have the 38 digits that DynamoDB takes."""
 _SENTENCE_LENGTH = 140
 """An SMS's, with the topic's name."""
 

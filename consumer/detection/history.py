@@ -4,6 +4,8 @@ from common.tick import PRICE_UNITS, Tick
 from consumer.detection.rounding import divide
 from consumer.detection.window import Window
 
+_DAY = len("2023-07-10")
+
 
 class History:
     """The past of one symbol, and what the tick at hand changes.
@@ -85,6 +87,18 @@ def volume_delta(tick: Tick, last: Tick) -> int | None:
     if volume >= before:
         return volume - before
     return volume if 2 * volume <= before else 0
+
+
+def new_close(tick: Tick, last: Tick | None) -> int | None:
+    """Give the previous close that a session begins with, None where none begins.
+
+    One begins on a tick with another previous close than the last one's; if that had none, on a new day in UTC, too.
+    """
+    close = tick.previous_close
+    if close is None or last is None or close == last.previous_close:
+        return None
+    is_known = last.previous_close is not None or tick.timestamp[:_DAY] != last.timestamp[:_DAY]
+    return close if is_known else None
 
 
 def _of_size(windows: list[Window], size: int) -> Window:

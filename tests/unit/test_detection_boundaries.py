@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.tick import Tick, encode, fixed, timestamp_of
-from consumer.detection import Alert, Detection, Detector, Rules, SavedState, SymbolState
+from consumer.detection import RULES, Alert, Detection, Detector, Rules, SavedState, SymbolState
 from consumer.protocol import Record
 from consumer.sinks.row import RowWriter
 from tests import oracle
@@ -139,7 +139,7 @@ def test_price_move_from_side_to_side() -> None:
 def test_price_move_starts_anew_with_another_previous_close() -> None:
     """The same move on a new day fires again, and a remembered side does not hold between the limits."""
     ticks = [tick(105, close=100), tick(210, close=200), tick(209, close=200), tick("104.5", close=100)]
-    found = detect(ticks)
+    found = detect(ticks, Rules.of("price_move", alert_cooldown_seconds=0))
     assert [[alert.rule for alert in detection.alerts] for detection in found[:2]] == [["price_move"]] * 2
     assert [detection.sides["price_move"] for detection in found] == [1, 1, 1, 0]
 
@@ -444,11 +444,11 @@ def _alert_row(alert: Alert) -> dict[str, Any]:
 
 
 def _same_settings(rules: Rules) -> oracle.Settings:
-    return oracle.Settings(**rules.numbers, alert_cooldown_seconds=rules.alert_cooldown_seconds)
+    return oracle.Settings(rules=rules.names, **rules.numbers, alert_cooldown_seconds=rules.alert_cooldown_seconds)
 
 
 def _assert_equal_to_oracle(ticks: Sequence[Tick], rules: Rules, *, restart_at: int | None = None) -> None:
-    expected = oracle.expect([oracle.Record(encode(one), START_MS + 10**9) for one in ticks], _same_settings(rules))
+    expected = oracle.expect([oracle.Record(encode(one), START_MS + 10**11) for one in ticks], _same_settings(rules))
     detector, writer = Detector(rules), RowWriter("shardId-000000000000", Detector(rules).columns, 30)
     state = detector.new_state("A")
     alerts: list[Alert] = []
@@ -475,8 +475,9 @@ def _rebuilt(detector: Detector, state: SymbolState) -> SymbolState:
 def _sequences(draw: st.DrawFn, prices: st.SearchStrategy[int], length: int) -> list[Tick]:
     seconds = 0
     ticks = []
+    session_price = st.none() | st.sampled_from([18, 20, 22])
     for _ in range(draw(st.integers(1, length))):
-        seconds += draw(st.sampled_from([1, 60, 299, 300]))
+        seconds += draw(st.sampled_from([1, 60, 299, 300, 86_400, 345_600]))
         ticks.append(
             Tick(
                 "A",
@@ -484,6 +485,9 @@ def _sequences(draw: st.DrawFn, prices: st.SearchStrategy[int], length: int) -> 
                 draw(prices),
                 previous_close=draw(st.none() | st.sampled_from([20, 20, 20, 25])),
                 volume=draw(st.none() | st.integers(0, 30) | st.integers(20, 22)),
+                open=draw(session_price),
+                high=draw(session_price),
+                low=draw(session_price),
             )
         )
     return ticks
@@ -491,6 +495,7 @@ def _sequences(draw: st.DrawFn, prices: st.SearchStrategy[int], length: int) -> 
 
 _small_rules = st.builds(
     Rules.of,
+    *map(st.just, (rule.name for rule in RULES)),
     sma_fast=st.integers(1, 2),
     sma_slow=st.integers(3, 5),
     price_move_percent=st.sampled_from([Decimal(5), Decimal("7.5")]),
@@ -503,14 +508,36 @@ _small_rules = st.builds(
     price_levels=st.sampled_from([{}, {"A": Decimal("0.00000002")}]),
     alert_threshold=st.none() | st.just(Decimal("0.000000021")),
     unusual_rate=st.sampled_from([Decimal("0.5"), Decimal("0.1"), Decimal("0.007"), Decimal("0.000001")]),
+    rsi_period=st.integers(2, 4),
+    rsi_overbought=st.sampled_from([Decimal(70), Decimal(50), Decimal(100)]),
+    rsi_oversold=st.sampled_from([Decimal(30), Decimal(0), Decimal("33.4")]),
+    macd_fast=st.integers(2, 3),
+    macd_slow=st.integers(4, 5),
+    macd_signal=st.integers(1, 3),
+    rapid_move_percent=st.sampled_from([Decimal(5), Decimal("0.1"), Decimal(10)]),
+    rapid_move_seconds=st.sampled_from([1, 60, 300]),
+    split_tolerance_percent=st.sampled_from([Decimal(3), Decimal(4)]),
+    inconsistent_close_percent=st.sampled_from([Decimal(1), Decimal(5), Decimal(10)]),
+    gap_seconds=st.sampled_from([59, 60, 299, 86_400]),
     alert_cooldown_seconds=st.sampled_from([0, 60, 300]),
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(ticks=_sequences(st.integers(18, 22), 30), rules=_small_rules, data=st.data())
 def test_ties_and_restarts_equal_the_oracle(ticks: list[Tick], rules: Rules, data: st.DataObject) -> None:
     """Where prices are a few units apart every boundary is hit exactly, and a restart anywhere changes nothing."""
+    restart_at = data.draw(st.none() | st.integers(0, len(ticks) - 1))
+    _assert_equal_to_oracle(ticks, rules, restart_at=restart_at)
+
+
+_jumps = st.sampled_from([20, 20, 21, 30, 40, 41, 10, 8, 5, 60, 2000])
+
+
+@settings(max_examples=25, deadline=None)
+@given(ticks=_sequences(_jumps, 20), rules=_small_rules, data=st.data())
+def test_jumps_equal_the_oracle(ticks: list[Tick], rules: Rules, data: st.DataObject) -> None:
+    """Splits and what is nearly one, on days with and without a previous close that tells."""
     restart_at = data.draw(st.none() | st.integers(0, len(ticks) - 1))
     _assert_equal_to_oracle(ticks, rules, restart_at=restart_at)
 
@@ -527,4 +554,5 @@ _any_price = st.one_of(
 def test_any_prices_equal_the_oracle(ticks: list[Tick], data: st.DataObject) -> None:
     """From the smallest to the largest price, with the default settings, all numbers are the oracle's."""
     restart_at = data.draw(st.integers(0, len(ticks) - 1))
-    _assert_equal_to_oracle(ticks, Rules(), restart_at=restart_at)
+    rules = Rules.of(*(rule.name for rule in RULES))
+    _assert_equal_to_oracle(ticks, rules, restart_at=restart_at)
