@@ -42,10 +42,7 @@ SEVERITIES = {
     "inconsistent": "warning",
     "gap": "warning",
 }
-_DEFAULT_RULES = (
-    *("sma_cross", "price_move", "z_score", "bollinger", "volume_spike", "price_level", "unusual"),
-    *("split", "inconsistent", "gap"),
-)
+_DEFAULT_RULES = ("sma_cross", "price_move", "z_score", "bollinger", "volume_spike", "price_level", "unusual")
 _SILENT_FIRST = {"sma_cross", "price_level", "macd"}
 _WHOLE_RATIOS = [Fraction(n) for n in (2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 25, 30, 40, 50, 75, 100)]
 _PRICE_LIMIT = Fraction(9_200_000_000)

