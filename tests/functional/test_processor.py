@@ -27,7 +27,7 @@ from msgspec.structs import replace
 from common.tick import Tick
 from consumer import memory, skips
 from consumer.config import ShardConfig
-from consumer.detection import Detection, Detector, Rules, SymbolState
+from consumer.detection import RULES, Detection, Detector, Rules, SymbolState
 from consumer.processor import ShardProcessor
 from consumer.protocol import ShardProcess
 from consumer.sinks import archive
@@ -130,7 +130,7 @@ def test_nothing_is_done_after_a_dropped_batch(
 def test_catalog_describes_what_is_archived(config: ShardConfig, stores: Stores, windows: tuple[int, int]) -> None:
     """Athena's tables name the folders, columns and types of the archive, whatever the windows' sizes are."""
     fast, slow = windows
-    config = replace(config, rules=Rules.of(sma_fast=fast, sma_slow=slow))
+    config = replace(config, rules=Rules.of(*(rule.name for rule in RULES), sma_fast=fast, sma_slow=slow))
     run(config, batch([*ticks(60), record(b"no tick", 60, START + timedelta(seconds=59)), *ticks(1, 61)]))
 
     tables = {
@@ -197,13 +197,14 @@ def test_each_shard_is_counted_once_a_minute(
     caplog.set_level(logging.INFO)
     clock = iter([60.1, 90.0, 119.9, 120.0, 179.0, 180.5])
     monkeypatch.setattr("consumer.processor.time", SimpleNamespace(time=lambda: next(clock)))
-    run(config, *[batch([], millis_behind_latest=1)] * 6)
+    run(replace(config, stale_seconds=0), *[batch([], millis_behind_latest=1)] * 6)
 
     told = [vars(entry) for entry in caplog.records if entry.message == "processing"]
     assert [entry["shard_id"] for entry in told] == [SHARD] * 3
     metrics = Template(STACK).of_type("Logs::MetricFilter").values()
-    (counted,) = (metric for metric in metrics if '"processing"' in metric["FilterPattern"])
-    assert counted["MetricTransformations"][0]["MetricName"] == "Leases"
+    counted = [metric for metric in metrics if '"processing"' in metric["FilterPattern"]]
+    names = {metric["MetricTransformations"][0]["MetricName"] for metric in counted}
+    assert names == {"Leases", "StaleSymbols"}
 
 
 @pytest.mark.parametrize("crash", [1, 60, 61, 119, 130])

@@ -297,7 +297,7 @@ def test_refused_records_and_deletes_are_tried_again(
         for number in range(30):
             fifo.send(*(tick(f"S{group}", number) for group in range(3)), group=f"{number % 3}")
         with feeding(opened(fifo)):
-            wait_for(lambda: fifo.count == 0, 60)
+            wait_for(lambda: fifo.count == 0, 200)
         assert proxy.counts()["sqs", "partial"] > 0
     assert numbers(stub).keys() == {"S0", "S1", "S2"}
     for found in numbers(stub).values():
