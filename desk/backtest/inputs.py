@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -102,11 +103,16 @@ def ticks_of(part: Part, notes: FileNotes, reading: Reading) -> Iterator[Tick]:
 
 
 def _of_file(part: Part, notes: FileNotes, reading: Reading) -> Iterator[Tick]:
+    """Read a file as a replay of it would publish it; what the consumer would quarantine is told at the end."""
     (path,) = part.paths
-    decoder = TickDecoder(0)
-    clock = Clock(Event())
+    decoder, clock, refused = TickDecoder(0), Clock(Event()), list[str]()
     for tick in Replay(path, symbol=notes.symbol, only=notes.only, speed=math.inf, clock=clock, reading=reading):
-        yield decoder.decode(encode(tick), _EVER_MS)
+        try:
+            yield decoder.decode(encode(tick), _EVER_MS)
+        except NotATickError as error:
+            refused.append(str(error))
+    if refused:
+        sys.stderr.write(f"{path}: {len(refused):,} ticks would be in quarantine, the first as {refused[0]}\n")
 
 
 def _of_ticks(part: Part, notes: FileNotes, reading: Reading) -> Iterator[Tick]:

@@ -102,3 +102,17 @@ def test_what_is_wrong_is_one_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("tickertape: ")
     assert said in line
+
+
+def test_what_the_consumer_would_quarantine_is_told(
+    bars: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A symbol that is none, in a file that a replay publishes: the others' alerts are as ever."""
+    mixed = tmp_path / "mixed.csv"
+    header, *lines = bars.read_text().splitlines()
+    named = [f"{line},{'NYSE:KO' if number % 100 == 7 else 'INDA'}" for number, line in enumerate(lines)]
+    mixed.write_text("\n".join([f"{header},symbol", *named]) + "\n")
+    assert main([str(mixed), "--format", "json"]) == 0
+    answer = capsys.readouterr()
+    assert f"{mixed}: 10 ticks would be in quarantine, the first as symbol is not" in answer.err
+    assert {row["name"] for row in json.loads(answer.out) if row["by"] == "symbol"} == {"INDA"}
