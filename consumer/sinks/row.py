@@ -3,14 +3,16 @@
 from collections.abc import Iterable, Sequence
 from itertools import repeat
 from math import nan
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from common.tick import Tick, decimal_text, timestamp_of
 from consumer.detection import Column, Detection
 from consumer.detection.rounding import change_percent
-from consumer.protocol import Record
+
+if TYPE_CHECKING:
+    from consumer.protocol import Record  # with kclpy, which settings are read without
 
 Row = tuple[Any, ...]
 """Values in the order of the columns: text for S, an integer in units of 10^-places for N, a tuple of text for SS, True
@@ -71,7 +73,7 @@ class RowWriter:
         self._arrived_ms, self._arrived_at = -1, ""
         self._texts_of_day = _Texts()
 
-    def accepted(self, tick: Tick, detection: Detection, record: Record) -> Row:
+    def accepted(self, tick: Tick, detection: Detection, record: "Record") -> Row:
         """Row of a tick that detection saw."""
         alerts = detection.alerts
         fired = (
@@ -80,19 +82,19 @@ class RowWriter:
         )
         return self._row(tick, record, (*detection.values, *fired), (None, None, None))
 
-    def late(self, tick: Tick, record: Record) -> Row:
+    def late(self, tick: Tick, record: "Record") -> Row:
         """Row of a tick that came after a later one: stored, but not seen by detection."""
         return self._row(tick, record, self._no_indicators, (True, None, None))
 
-    def conflict(self, tick: Tick, record: Record) -> Row:
+    def conflict(self, tick: Tick, record: "Record") -> Row:
         """Row of a tick that has another price than the one whose place it would take: for the archive only."""
         return self._row(tick, record, self._no_indicators, (None, True, None))
 
-    def misplaced(self, tick: Tick, record: Record) -> Row:
+    def misplaced(self, tick: Tick, record: "Record") -> Row:
         """Row of a tick that came on another shard than its partition key's: stored, but not seen by detection."""
         return self._row(tick, record, self._no_indicators, (None, None, True))
 
-    def _row(self, tick: Tick, record: Record, indicators: tuple[Any, ...], flags: tuple[Any, ...]) -> Row:
+    def _row(self, tick: Tick, record: "Record", indicators: tuple[Any, ...], flags: tuple[Any, ...]) -> Row:
         """Put a row together: ``flags`` tell that it is late, a conflict, misplaced."""
         symbol, price, close = tick.symbol, tick.price, tick.previous_close
         arrived_ms = record.approximate_arrival_timestamp
