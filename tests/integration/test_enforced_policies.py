@@ -12,7 +12,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from infra.templates import ROOT, SERVICES, STACK, Template, services
+from infra.templates import ROOT, SERVICES, STACK, Template, read, services
 from tests.compare import compare
 from tests.functional.chat import line, running_chat
 from tests.integration import ministack
@@ -249,7 +249,11 @@ def refusal(client: Any, operation: str, **request: Any) -> str:  # noqa: ANN401
 def test_both_templates_deploy(account: Pipeline, network: str) -> None:
     """Each resource comes into being, and the tasks are told the names that the first stack gave."""
     name = f"services-{network.partition('_')[0].lower()}"
-    parameters = {"Image": "tickertape:1", "Network": network, **account.outputs}
+    declared = read(SERVICES)["Parameters"]
+    told = {output: value for output, value in account.outputs.items() if output in declared}
+    if network == "VPC_ENDPOINTS":  # no chat can be reached from there
+        told |= {output: "NONE" for output in told if output.startswith("Notif")}
+    parameters = {"Image": "tickertape:1", "Network": network, **told}
     account.deploy(name, ministack.understood(SERVICES), parameters)
     assert created(account, STACK_NAME) == expected(Template(STACK, SUBSCRIBED))
     assert created(account, name) == expected(Template(SERVICES, parameters))
