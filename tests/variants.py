@@ -53,8 +53,6 @@ def notifier(path: Path, *pseudo: tuple[str, str]) -> dict[str, str]:
 
 
 def _accepted(path: Path, parameters: dict[str, Any], pseudo: dict[str, str]) -> Iterator[Template]:
-    own_arn = f"arn:{pseudo.get('AWS::Partition', 'aws')}:"  # an example's is of the usual partition
-    parameters = {name: str(value).replace("arn:aws:", own_arn) for name, value in parameters.items()}
     if parameters.get("NotifyUrlsArn", "NONE") != "NONE":
         parameters = parameters | notifier(path, *pseudo.items())
     parameters = {name: _here(value, pseudo) for name, value in parameters.items()}

@@ -199,9 +199,7 @@ class Detector:
         symbol = state.history.symbol
         before = dict(zip(rules.names_of(symbol), saved, strict=True))
         return [
-            before.get(name)
-            if rules.numbers_of(type(rule), symbol) == self.rules.numbers_of(type(rule), symbol)
-            else None
+            before.get(name) if self.rules.agree(rules, type(rule), symbol) else None
             for name, rule in zip(self.rules.names_of(symbol), _active(state), strict=True)
         ]
 

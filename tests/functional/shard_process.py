@@ -20,6 +20,7 @@ from consumer.detection import Rules
 from consumer.leasing import take_leases_without_leader
 from consumer.processor import ShardProcessor
 from consumer.protocol import ShardProcess
+from desk.system import System
 from infra.local import faster_moto
 
 SHARD = "shardId-000000000000"
@@ -196,6 +197,19 @@ def stores(config: ShardConfig) -> Stores:
         TopicArn=config.alert_topic_arn, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"}
     )
     return Stores(config, url)
+
+
+@pytest.fixture
+def system(config: ShardConfig) -> System:
+    """The system whose shard is processed."""
+    return System(
+        is_local=False,
+        stream=config.stream_name,
+        ticks_table=config.ticks_table,
+        alerts_table=config.alerts_table,
+        application=config.application_name,
+        bucket=config.archive_bucket,
+    )
 
 
 def run(config: ShardConfig, *messages: Message, shard: str = SHARD, after: Daemon | None = None) -> Daemon:

@@ -18,25 +18,12 @@ from desk.dashboard.hub import Hub
 from desk.dashboard.market import Market, News
 from desk.dashboard.pipeline import Pipeline
 from desk.system import System
-from tests.functional.shard_process import START, Stores, batch, config, quotes, record, run, stores, ticks
+from tests.functional.shard_process import START, Stores, batch, config, quotes, record, run, stores, system, ticks
 
-__all__ = ["config", "stores"]  # fixtures
+__all__ = ["config", "stores", "system"]  # fixtures
 
 SHARD = "shardId-000000000000"
 LeaseTable = Any  # boto3 makes its resources' types at run time
-
-
-@pytest.fixture
-def system(config: ShardConfig) -> System:
-    """The system whose shard is processed."""
-    return System(
-        is_local=False,
-        stream=config.stream_name,
-        ticks_table=config.ticks_table,
-        alerts_table=config.alerts_table,
-        application=config.application_name,
-        bucket=config.archive_bucket,
-    )
 
 
 def look(seen: Market, *watched: str) -> News:

@@ -25,23 +25,11 @@ from tests.functional.shard_process import (
     run,
     split,
     stores,
+    system,
 )
 from tests.functional.shard_process import ticks as records_of_two
 
-__all__ = ["config", "stores"]  # fixtures
-
-
-@pytest.fixture
-def system(config: ShardConfig) -> System:
-    """The system whose shard is processed."""
-    return System(
-        is_local=False,
-        stream=config.stream_name,
-        ticks_table=config.ticks_table,
-        alerts_table=config.alerts_table,
-        application=config.application_name,
-        bucket=config.archive_bucket,
-    )
+__all__ = ["config", "stores", "system"]  # fixtures
 
 
 @pytest.fixture
