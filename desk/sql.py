@@ -3,7 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -31,6 +31,7 @@ _MOST_BYTES = 4 * 1024**3
 _MOST_OBJECTS = 50_000
 _MEMORY = "512MB"
 _ROWS = 1000
+_INTERRUPT_AGAIN_SECONDS = 0.1
 _PARTITION = regex(r"/dt=(\d{4}-\d\d-\d\d)/(?:hour=(\d\d)/)?")
 _HIVE = "hive_partitioning = true, hive_types = {dt: DATE, hour: INT}"
 _DAYS = "hive_partitioning = true, hive_types = {dt: DATE}"
@@ -270,9 +271,10 @@ def _interruptible(database: "DuckDBPyConnection", call: Callable[[], Result]) -
         future = pool.submit(call)
         try:
             return future.result()
-        except KeyboardInterrupt:
-            database.interrupt()
-            raise
+        finally:
+            while not future.done():  # an interrupt of what has not begun yet is forgotten
+                database.interrupt()
+                wait([future], _INTERRUPT_AGAIN_SECONDS)
 
 
 def _one_line(text: str) -> str:

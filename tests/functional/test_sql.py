@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from datetime import date, timedelta
 from decimal import Decimal
@@ -286,3 +287,17 @@ def test_ctrl_c_ends_a_long_query() -> None:
         threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
         with pytest.raises(KeyboardInterrupt):
             sql._answer(database, "SELECT count(*) FROM ticks a, ticks b, ticks c WHERE a.x * b.x > c.x")
+
+
+def test_ctrl_c_ends_a_query_that_has_not_begun() -> None:
+    """An interrupt of DuckDB is forgotten while it has nothing to do, and the query would run for ever."""
+
+    def ask() -> object:
+        time.sleep(1.5)
+        return database.execute("SELECT count(*) FROM ticks a, ticks b, ticks c WHERE a.x * b.x > c.x")
+
+    with sql._database() as database:
+        database.execute("CREATE TABLE ticks AS SELECT range AS x FROM range(300000)")
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            sql._interruptible(database, ask)
