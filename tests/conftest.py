@@ -1,12 +1,19 @@
 """How the tests are shared out among the processes that `make test` runs them in."""
 
 import os
+import signal
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 _MOST_WORKERS = 8
 """Beyond that, it is the longest tests that take the time."""
+
+
+def pytest_configure() -> None:
+    """Have Ctrl-C mean what it does on a terminal: what a script starts in the background ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -5,6 +5,7 @@ one hot spot with code that answers the same.
 """
 
 import sys
+import threading
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -58,6 +59,17 @@ def _patch(slow: list[_Patch]) -> None:
 def _last_sequence_number(_: Callable[..., Any]) -> Callable[[Shard], int]:
     """Moto copies all keys to find the last one, for each record that is put."""
     return lambda shard: next(reversed(shard.records), 0)
+
+
+def _one_at_a_time(put: Callable[..., Any]) -> Callable[..., Any]:
+    """Moto gives two records one number when two threads put them into a shard at a time, and keeps the second."""
+    lock = threading.Lock()
+
+    def put_alone(*arguments: Any, **keywords: Any) -> Any:  # noqa: ANN401  (as moto has it)
+        with lock:
+            return put(*arguments, **keywords)
+
+    return put_alone
 
 
 def _named_records(_: Callable[..., Any]) -> Callable[..., Any]:
@@ -283,6 +295,7 @@ _SLOW: list[_Patch] = [
     (responses, "method_names_from_class", _looked_up_once),
     (sqs, "camelcase_to_underscores", cache),  # of the same fifteen words, for each message
     (Shard, "get_max_sequence_number", _last_sequence_number),
+    (Shard, "put_record", _one_at_a_time),
     (Shard, "get_records", _named_records),
     (Item, "__init__", _measured_once),
     (Table, "create_from_cloudformation_json", _with_dropped_properties),

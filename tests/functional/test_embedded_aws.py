@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +16,10 @@ import h2.config
 import h2.connection
 import h2.events
 import pytest
+from moto.kinesis.models import Shard
 
 from common import aws
+from infra.local import faster_moto
 from infra.local.stack import deploy, use_endpoint
 from infra.local.stores import Stores
 
@@ -311,3 +314,25 @@ def _http2_post(url: str, *, target: str, body: bytes) -> tuple[str, bytes]:
                     received += event.data or b""
                 elif isinstance(event, h2.events.StreamEnded):
                     return status, received
+
+
+def test_threads_put_into_a_shard_one_after_the_other() -> None:
+    """In a test's own process moto is called by several threads, and would give two records one number."""
+    faster_moto.apply_to_threads()
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        shard = Shard(0, 0, 2**128 - 1)
+        threads = [threading.Thread(target=_put_many, args=(shard,)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(usual)
+    assert list(shard.records) == list(range(1, 8001))
+
+
+def _put_many(shard: Shard) -> None:
+    for _ in range(1000):
+        shard.put_record("KO", "", "")
